@@ -1,0 +1,51 @@
+# Operate Bulkhead on this machine. `make help` lists the targets.
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+PORT ?= 3000
+TEAMS := $(notdir $(patsubst %/,%,$(dir $(wildcard workloads/*/pyproject.toml))))
+STAMPS := $(TEAMS:%=workloads/%/.venv/.ready)
+
+export UV_SYSTEM_CERTS := 1
+export UV_PYTHON_DOWNLOADS := never
+export UV_COMPILE_BYTECODE := 1
+unexport VIRTUAL_ENV
+
+.PHONY: help setup demo test ui check lint clean
+
+help: ## List the targets.
+	@grep -hE '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed 's/:.*## /\t/' | expand -t 12
+
+setup: .venv/.ready $(STAMPS) ## Make every environment (the orchestrator's, and one for each workload).
+
+demo: setup ## Run etl_job, then ml_pipeline_job, and show what came of it.
+	@BULKHEAD_FOLLOW_PARENT=1 exec .venv/bin/bulkhead run etl_job ml_pipeline_job
+
+ui: setup ## Start the UI on http://127.0.0.1:3000 (another port: make ui PORT=3001).
+	@exec .venv/bin/bulkhead ui --port $(PORT)
+
+check: setup ## Check contracts, environments and the boundary.
+	@.venv/bin/bulkhead check
+
+test: setup ## Run every test that needs no engine: the platform's, and each workload's in its own environment.
+	.venv/bin/python -m pytest tests
+	@set -e; for team in $(TEAMS); do \
+	  echo "== tests of workloads/$$team"; \
+	  (cd workloads/$$team && .venv/bin/python -m pytest tests -q); \
+	done
+
+lint: setup ## Format check, lint, types, import boundaries.
+	.venv/bin/ruff format --check .
+	.venv/bin/ruff check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+	.venv/bin/dg check yaml
+	.venv/bin/bulkhead check
+
+clean: ## Remove environments; the state under .bulkhead stays.
+	rm -rf .venv workloads/*/.venv
+
+.venv/.ready: pyproject.toml uv.lock deployment/setup.sh
+	@sh deployment/setup.sh orchestrator
+
+workloads/%/.venv/.ready: workloads/%/pyproject.toml workloads/%/uv.lock workloads/sdk/pyproject.toml .venv/.ready
+	@sh deployment/setup.sh workload $*

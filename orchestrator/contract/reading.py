@@ -1,0 +1,213 @@
+"""Reads one `defs.yaml` into a contract, or into every problem found in it."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import UnionType
+from typing import Any, Union, get_args, get_origin
+
+import yaml
+from dagster_shared.yaml_utils import parse_yamls_with_source_position
+from dagster_shared.yaml_utils.source_position import SourcePositionTree
+from pydantic import BaseModel, ValidationError
+
+from orchestrator.contract.model import Contract
+from orchestrator.errors import Problem, did_you_mean, listed
+
+COMPONENT_TYPE = "orchestrator.Workload"
+# What Dagster allows beside `attributes` in a component file.
+FILE_KEYS = ("type", "attributes", "requirements", "template_vars_module", "post_processing")
+KeyPath = Sequence[str | int]
+
+
+@dataclass(frozen=True)
+class ContractFile:
+    """One `defs.yaml` as read: the contract if it holds by itself, and the problems if it does not."""
+
+    team: str
+    path: Path
+    contract: Contract | None
+    problems: tuple[Problem, ...] = ()
+    positions: SourcePositionTree | None = field(default=None, repr=False, compare=False)
+
+    def problem(self, key_path: KeyPath, message: str) -> Problem:
+        """Return a problem at a key below `attributes`, with the line it stands on."""
+        return Problem(self.path, _line(self.positions, ["attributes", *key_path]), dotted(key_path), message)
+
+
+def dotted(key_path: KeyPath) -> str:
+    """Return a key path as people write it: steps[1].assets[0].key."""
+    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in key_path)
+    return text.removeprefix(".")
+
+
+def read_contract(path: Path, shown: Path) -> ContractFile:
+    """Read the contract in `path`. `shown` is the path that problems name.
+
+    Never raises for what stands in the file: each fault becomes a `Problem`.
+    """
+    team = path.parent.name
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        return ContractFile(team, shown, None, (Problem(shown, 1, "", f"cannot be read: {error}"),))
+    try:
+        twice = [Problem(shown, line, key, "this key stands twice. Keep one.") for key, line in _repeated_keys(text)]
+        documents = list(parse_yamls_with_source_position(text, str(shown)))
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError, AttributeError) as error:
+        return ContractFile(team, shown, None, (_yaml_problem(shown, error),))
+    if twice:
+        return ContractFile(team, shown, None, tuple(twice))
+    if len(documents) != 1 or not isinstance(documents[0].value, dict):
+        message = (
+            f"expected one YAML document, a mapping with the keys 'type' and 'attributes'; found {len(documents)}."
+        )
+        if len(documents) == 1:
+            message = "expected a mapping with the keys 'type' and 'attributes'."
+        return ContractFile(team, shown, None, (Problem(shown, 1, "", message),))
+    document, positions = documents[0].value, documents[0].source_position_tree
+    outer = list(_file_problems(shown, document, positions))
+    if outer:
+        return ContractFile(team, shown, None, tuple(outer), positions)
+    try:
+        contract = Contract.model_validate(document["attributes"])
+    except ValidationError as error:
+        problems = _validation_problems(shown, positions, document["attributes"], error)
+        return ContractFile(team, shown, None, tuple(problems), positions)
+    return ContractFile(team, shown, contract, (), positions)
+
+
+def _file_problems(path: Path, document: Mapping[Any, Any], positions: SourcePositionTree) -> Iterator[Problem]:
+    for key in document:
+        if key not in FILE_KEYS:
+            hint = f"unknown key. Expected one of: {listed(FILE_KEYS)}.{did_you_mean(str(key), FILE_KEYS)}"
+            yield Problem(path, _line(positions, [key]), str(key), hint)
+    if document.get("type") != COMPONENT_TYPE:
+        found = document.get("type", "nothing")
+        yield Problem(path, _line(positions, ["type"]), "type", f"expected {COMPONENT_TYPE!r}, found {found!r}.")
+    if not isinstance(document.get("attributes"), dict):
+        yield Problem(path, _line(positions, ["attributes"]), "attributes", "expected a mapping: the team's contract.")
+
+
+def _validation_problems(
+    path: Path, positions: SourcePositionTree, attributes: Mapping[str, Any], error: ValidationError
+) -> Iterator[Problem]:
+    by_place: dict[tuple[str | int, ...], list[Any]] = {}
+    for item in error.errors(include_url=False):
+        place = _written(item["loc"], attributes)
+        if item["type"] == "missing":
+            place = (*place, item["loc"][-1])
+        by_place.setdefault(place, []).append(item)
+    problems = [
+        Problem(path, _line(positions, ["attributes", *place]), dotted(place), _message(place, items))
+        for place, items in by_place.items()
+    ]
+    yield from sorted(problems, key=lambda problem: problem.line)
+
+
+def _message(place: KeyPath, items: Sequence[Any]) -> str:
+    kinds = {item["type"] for item in items}
+    if "extra_forbidden" in kinds:
+        known = _known_keys(place[:-1])
+        hint = did_you_mean(str(place[-1]), known)
+        return f"unknown key {place[-1]!r}. Expected one of: {listed(known)}.{hint}"
+    if "missing" in kinds:
+        return f"missing key {place[-1]!r}."
+    for item in items:
+        if item["type"] == "value_error":
+            return str(item["ctx"]["error"])
+    reasons = dict.fromkeys(item["msg"].removeprefix("Input should be ") for item in items)
+    found = items[0]["input"]
+    shown = repr(found) if len(repr(found)) <= 60 else f"{repr(found)[:57]}..."
+    return f"found {shown}. Expected {' or '.join(reasons)}.{_nearest_literal(items)}"
+
+
+def _nearest_literal(items: Sequence[Any]) -> str:
+    for item in items:
+        if item["type"] == "literal_error":
+            return did_you_mean(str(item["input"]), re.findall(r"'([^']*)'", item["ctx"]["expected"]))
+    return ""
+
+
+def _written(loc: Sequence[str | int], attributes: Any) -> tuple[str | int, ...]:
+    """Keep the part of a pydantic location that stands in the file; the rest names union members."""
+    place: list[str | int] = []
+    value = attributes
+    for part in loc:
+        if isinstance(value, dict) and part in value:
+            value = value[part]
+        elif isinstance(value, list | tuple) and isinstance(part, int) and part < len(value):
+            value = value[part]
+        elif isinstance(value, dict) and part != "[key]" and not place:
+            break
+        else:
+            continue
+        place.append(part)
+    return tuple(place)
+
+
+def _known_keys(place: KeyPath) -> list[str]:
+    """Return the keys that the model knows at a place of the contract."""
+    model: Any = Contract
+    for part in place:
+        model = _inner(model, part)
+        if model is None:
+            return []
+    return sorted(model.model_fields) if _is_model(model) else []
+
+
+def _inner(annotation: Any, part: str | int) -> Any:
+    if _is_model(annotation):
+        found = annotation.model_fields.get(part)
+        return _strip(found.annotation) if found else None
+    if get_origin(annotation) in (list, tuple) or (get_origin(annotation) is dict):
+        return _strip(get_args(annotation)[-1])
+    return None
+
+
+def _strip(annotation: Any) -> Any:
+    if get_origin(annotation) in (Union, UnionType):
+        members = [member for member in get_args(annotation) if member not in (type(None), str)]
+        return _strip(members[0]) if members else str
+    if hasattr(annotation, "__metadata__"):
+        return _strip(get_args(annotation)[0])
+    return annotation
+
+
+def _is_model(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
+
+
+def _line(positions: SourcePositionTree | None, key_path: KeyPath) -> int:
+    if positions is None:
+        return 1
+    return positions.lookup_closest_and_path(key_path, None)[0].start.line
+
+
+def _yaml_problem(path: Path, error: Exception) -> Problem:
+    mark = getattr(error, "problem_mark", None)
+    what = getattr(error, "problem", None) or str(error).splitlines()[0] if str(error) else type(error).__name__
+    return Problem(path, mark.line + 1 if mark else 1, "", f"this is not YAML: {what}.")
+
+
+def _repeated_keys(text: str) -> Iterator[tuple[str, int]]:
+    """Yield (key, line) of every mapping key that stands twice; YAML itself keeps the last in silence."""
+    loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    open_nodes = list(yaml.compose_all(text, Loader=loader))
+    seen_nodes: set[int] = set()
+    while open_nodes:
+        node = open_nodes.pop()
+        if node is None or id(node) in seen_nodes:
+            continue
+        seen_nodes.add(id(node))
+        if isinstance(node, yaml.SequenceNode):
+            open_nodes.extend(node.value)
+        elif isinstance(node, yaml.MappingNode):
+            keys: set[str] = set()
+            for key, value in node.value:
+                open_nodes.append(value)
+                if isinstance(key, yaml.ScalarNode):
+                    if key.value in keys:
+                        yield key.value, key.start_mark.line + 1
+                    keys.add(key.value)

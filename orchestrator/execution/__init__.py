@@ -1,0 +1,1 @@
+"""One step's life: admit, launch, watch, verdict, report."""

@@ -1,0 +1,54 @@
+"""The private parts of Dagster that execution touches, in one place.
+
+Each is named by a test against the pinned version. `SEEN_WITH` is the version they were read in.
+"""
+
+from dagster._core.definitions.metadata import metadata_map_from_external
+from dagster._core.errors import DagsterExecutionInterruptedError
+from dagster._core.events import DagsterEvent, EngineEventData
+from dagster._core.execution.api import ExecuteRunWithPlanIterable, execute_run_iterator
+from dagster._core.execution.context.system import PlanExecutionContext, PlanOrchestrationContext, StepExecutionContext
+from dagster._core.execution.context_creation_job import PlanExecutionContextManager
+from dagster._core.execution.plan.active import ActiveExecution
+from dagster._core.execution.plan.execute_plan import _trigger_hook as trigger_hooks
+from dagster._core.execution.plan.execute_plan import dagster_event_sequence_for_step
+from dagster._core.execution.plan.instance_concurrency_context import InstanceConcurrencyContext
+from dagster._core.execution.plan.objects import step_failure_event_from_exc_info
+from dagster._core.execution.plan.plan import ExecutionPlan
+from dagster._core.execution.retries import RetryMode
+from dagster._core.execution.step_dependency_config import StepDependencyConfig
+from dagster._core.executor.base import Executor
+from dagster._core.pipes.context import build_external_execution_context_data
+from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
+from dagster._core.storage.compute_log_manager import CapturedLogContext, ComputeIOType
+from dagster._utils.interrupts import check_captured_interrupt
+
+SEEN_WITH = "1.13.27"
+
+__all__ = [
+    "SEEN_WITH",
+    "ActiveExecution",
+    "AssetCheckExecutionRecordStatus",
+    "CapturedLogContext",
+    "ComputeIOType",
+    "DagsterEvent",
+    "DagsterExecutionInterruptedError",
+    "EngineEventData",
+    "ExecuteRunWithPlanIterable",
+    "ExecutionPlan",
+    "Executor",
+    "InstanceConcurrencyContext",
+    "PlanExecutionContext",
+    "PlanExecutionContextManager",
+    "PlanOrchestrationContext",
+    "RetryMode",
+    "StepDependencyConfig",
+    "StepExecutionContext",
+    "build_external_execution_context_data",
+    "check_captured_interrupt",
+    "dagster_event_sequence_for_step",
+    "execute_run_iterator",
+    "metadata_map_from_external",
+    "step_failure_event_from_exc_info",
+    "trigger_hooks",
+]

@@ -1,0 +1,128 @@
+"""Datasets: immutable versions under `datasets/<name>/<version>/`, and the pointer that says which one is current.
+
+A workload writes into a staging folder that only its own step is given. The platform computes the version from the
+files, and moves the pointer after a green verdict. The pointer is a text file, `datasets/<name>/current`, that holds
+the version; it is replaced atomically, so a reader sees the old version or the new one.
+"""
+
+import contextlib
+import hashlib
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from orchestrator.errors import BulkheadError
+
+POINTER = "current"
+STAGING = ".staging"
+VERSION_LENGTH = 16
+
+
+class PublishError(BulkheadError):
+    """A new version cannot be published; says why. The pointer was not moved."""
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """One dataset by name, in the platform's folder of datasets."""
+
+    root: Path
+    name: str
+
+    @property
+    def folder(self) -> Path:
+        return self.root / self.name
+
+    def current(self) -> str | None:
+        """Return the current version, or None if nothing was ever published."""
+        try:
+            return (self.folder / POINTER).read_text(encoding="utf-8").strip() or None
+        except FileNotFoundError:
+            return None
+
+    def path(self, version: str) -> Path:
+        return self.folder / version
+
+    def stage(self, owner: str) -> Path:
+        """Make and return an empty folder for a new version; `owner` is the process it lives and dies with."""
+        folder = self.folder / STAGING / f"{owner}-{uuid.uuid4().hex}"
+        folder.mkdir(parents=True)
+        return folder
+
+    def publish(self, staged: Path, version: str) -> Path:
+        """Make a staged folder the current version and return where it is.
+
+        A version that is already there has the same content by construction, and is kept.
+
+        Raises:
+            PublishError: the files are not the ones the version was computed from, or cannot be moved.
+        """
+        if version_of(staged) != version:
+            raise PublishError(f"the files of dataset {self.name!r} were changed after it was reported")
+        target = self.path(version)
+        try:
+            _make_read_only(staged)
+            with contextlib.suppress(FileExistsError):
+                if not target.exists():
+                    _rename_into(staged, target)
+            self._point_to(version)
+        except OSError as error:
+            raise PublishError(f"dataset {self.name!r} cannot be published: {error}") from error
+        return target
+
+    def _point_to(self, version: str) -> None:
+        pointer = self.folder / f".{POINTER}.{uuid.uuid4().hex}"
+        with pointer.open("w", encoding="utf-8") as file:
+            file.write(version + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        pointer.replace(self.folder / POINTER)
+
+
+def version_of(folder: Path) -> str:
+    """Return the version of a folder: the first 16 hex digits of a SHA-256 over names and contents.
+
+    Raises:
+        PublishError: there are no files, or something in it is neither a file nor a folder.
+    """
+    digest = hashlib.sha256()
+    count = 0
+    for path in sorted(_files(folder), key=lambda path: path.relative_to(folder).as_posix()):
+        name = path.relative_to(folder).as_posix().encode()
+        with path.open("rb") as file:
+            content = hashlib.file_digest(file, "sha256")
+        digest.update(len(name).to_bytes(8, "big") + name + content.digest())
+        count += 1
+    if not count:
+        raise PublishError("no files were written for the new version")
+    return digest.hexdigest()[:VERSION_LENGTH]
+
+
+def discard(staged: Path) -> None:
+    """Remove a staged folder that was not published."""
+    shutil.rmtree(staged, ignore_errors=True)
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    for path in folder.rglob("*"):
+        if path.is_symlink() or not (path.is_file() or path.is_dir()):
+            raise PublishError(f"{path.relative_to(folder).as_posix()!r} is no plain file; a version holds files only")
+        if path.is_file():
+            yield path
+
+
+def _rename_into(staged: Path, target: Path) -> None:
+    try:
+        staged.rename(target)
+    except OSError:
+        # Another run published the very same content a moment earlier.
+        if not target.is_dir():
+            raise
+
+
+def _make_read_only(folder: Path) -> None:
+    for path in folder.rglob("*"):
+        path.chmod(0o444 if path.is_file() else 0o755)

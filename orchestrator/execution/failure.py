@@ -1,0 +1,95 @@
+"""Writes a failed verdict for the person who has to act on it."""
+
+import os
+import shlex
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import dagster as dg
+
+from orchestrator.backends.launch import Launch, Outcome
+from orchestrator.execution.report import WorkloadException
+from orchestrator.execution.verdict import Verdict
+
+TAIL_BYTES, TAIL_LINES = 8192, 20
+TRACEBACK_LINES = 40
+
+
+def describe(
+    verdict: Verdict,
+    step: str,
+    team: str,
+    owners: Sequence[str],
+    image: str = "",
+    exception: WorkloadException | None = None,
+    tails: Mapping[str, Sequence[str]] | None = None,
+    reproduce: str | None = None,
+) -> str:
+    """Return the text of a failure: what, where, the workload's own words, whose it is, how to see it again."""
+    lines = [f"{verdict.category}: {verdict.headline}"]
+    lines += [f"  {detail}" for detail in verdict.details]
+    lines += ["", f"step       {step} of team {team} (owned by {', '.join(owners) or f'team:{team}'})"]
+    if image:
+        lines.append(f"image      {image}")
+    if exception is not None:
+        lines += ["", "raised in the workload:", *(f"  {line}" for line in traceback_lines(exception))]
+    for stream, tail in (tails or {}).items():
+        if tail:
+            lines += ["", f"last lines of {stream}:", *(f"  {line}" for line in tail)]
+    if reproduce:
+        lines += ["", "reproduce it by hand:", f"  {reproduce}"]
+    return "\n".join(lines)
+
+
+def failure(verdict: Verdict, description: str, metadata: Mapping[str, Any], may_retry: bool) -> dg.Failure:
+    """Return Dagster's own failure for a verdict; `may_retry` leaves the step to its retry policy."""
+    known = {f"bulkhead/{name}": value for name, value in metadata.items() if value not in (None, "")}
+    return dg.Failure(
+        description=description,
+        metadata={"bulkhead/category": str(verdict.category), **known},
+        allow_retries=may_retry,
+    )
+
+
+def measured(outcome: Outcome) -> dict[str, Any]:
+    """Return what was measured of a process, for metadata."""
+    return {
+        "exit_code": outcome.exit_code,
+        "signal": outcome.signal,
+        "peak_memory_bytes": outcome.peak_memory,
+        "cpu_seconds": round(outcome.cpu_seconds, 3),
+        "run_seconds": round(outcome.seconds, 3),
+    }
+
+
+def traceback_lines(exception: WorkloadException, limit: int = TRACEBACK_LINES) -> list[str]:
+    """Return an exception and its causes, the first cause on top, as Python prints them."""
+    lines: list[str] = []
+    cause = exception.cause or exception.context
+    if cause is not None:
+        joint = "The above exception was the direct cause of the following exception:"
+        if exception.cause is None:
+            joint = "During handling of the above exception, another exception occurred:"
+        lines += [*traceback_lines(cause, limit), "", joint, ""]
+    stack = [line for block in exception.stack for line in block.rstrip("\n").splitlines()]
+    message = exception.message.rstrip("\n")
+    name = exception.name or ""
+    lines += stack[-limit:]
+    lines += (message if message.startswith(name) else f"{name}: {message}").splitlines()
+    return lines
+
+
+def tail(fd: int) -> list[str]:
+    """Return the last lines of an open log file, at most 20 and 8 KiB; odd bytes are shown escaped."""
+    size = os.fstat(fd).st_size
+    text = os.pread(fd, TAIL_BYTES, max(0, size - TAIL_BYTES)).decode("utf-8", "backslashreplace").replace("\0", "\\0")
+    lines = [line[-400:] for line in text.splitlines()[-TAIL_LINES:]]
+    return [line.rstrip() for line in lines]
+
+
+def reproduction(launch: Launch, shown_env: Mapping[str, str], secrets: Sequence[str], arguments: Sequence[str]) -> str:
+    """Return one shell command that runs a launch's process by hand, standalone; secrets by name, never by value."""
+    variables = [f"{name}={shlex.quote(value)}" for name, value in shown_env.items()]
+    variables += [f'{name}="${name}"' for name in secrets]
+    command = shlex.join([*launch.argv, *arguments])
+    return f"cd {shlex.quote(str(launch.folder))} && env -i {' '.join(variables)} {command}"

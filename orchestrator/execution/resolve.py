@@ -1,0 +1,140 @@
+"""Turns a contract's step into a launch: its environment, its files, its folders."""
+
+import json
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from dagster_pipes import DAGSTER_PIPES_CONTEXT_ENV_VAR, DAGSTER_PIPES_MESSAGES_ENV_VAR, encode_param
+
+from orchestrator.backends.launch import LaunchError
+from orchestrator.contract.model import Contract, Step
+from orchestrator.execution.datasets import Dataset, discard
+from orchestrator.execution.report import Asked
+from orchestrator.execution.stores import store_path
+from orchestrator.execution.workers import identity, own_folder
+from orchestrator.settings import Settings
+
+SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin"
+
+
+@dataclass(frozen=True)
+class StepFolder:
+    """The scratch folder of one attempt, and what the workload is given beside it.
+
+    `visible` holds the variables that a person needs to run the step by hand; `env` all that the process gets.
+    """
+
+    scratch: Path
+    visible: Mapping[str, str] = field(repr=False)
+    env: Mapping[str, str] = field(repr=False)
+    staged: Mapping[str, Path]
+    inputs: Mapping[str, str]
+
+    @property
+    def messages(self) -> Path:
+        return self.scratch / "messages.jsonl"
+
+
+@contextmanager
+def step_folder(
+    settings: Settings,
+    contract: Contract,
+    step: Step,
+    asked: Asked,
+    config: Mapping[str, Any],
+    context: Mapping[str, Any],
+) -> Iterator[StepFolder]:
+    """Make the scratch folder of one attempt; remove it, and whatever was staged and not published, at the end.
+
+    Raises:
+        LaunchError: a secret or an input dataset is missing.
+    """
+    settings.steps.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix=f"{contract.team}-{step.name}-", dir=settings.steps))
+    staged: dict[str, Path] = {}
+    try:
+        own_folder(scratch)
+        (scratch / "context.json").write_text(json.dumps(context), encoding="utf-8")
+        for name in ("home", "tmp"):
+            (scratch / name).mkdir()
+        inputs = _inputs(settings, contract, asked)
+        for name in contract.publishes:
+            if name in asked.assets:
+                staged[name] = Dataset(settings.datasets, name).stage(identity())
+        visible = {
+            "PATH": f"{settings.workloads / contract.team / '.venv' / 'bin'}:{SYSTEM_PATH}",
+            "LANG": "C.UTF-8",
+            "PYTHONUNBUFFERED": "1",
+            **_passed_on(settings, contract, config),
+            **{_variable("STORE", name): str(_store(settings, contract, name)) for name in contract.stores},
+            **{_variable("DATASET", name): str(settings.datasets / name / version) for name, version in inputs.items()},
+        }
+        env = {
+            **visible,
+            "HOME": str(scratch / "home"),
+            "TMPDIR": str(scratch / "tmp"),
+            **{_variable("PUBLISH", name): str(folder) for name, folder in staged.items()},
+            **_secrets(settings, contract, scratch),
+            DAGSTER_PIPES_CONTEXT_ENV_VAR: encode_param({"path": str(scratch / "context.json")}),
+            DAGSTER_PIPES_MESSAGES_ENV_VAR: encode_param({"path": str(scratch / "messages.jsonl")}),
+        }
+        yield StepFolder(scratch, {"HOME": "/tmp", **visible}, env, staged, inputs)
+    finally:
+        for folder in staged.values():
+            discard(folder)
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _passed_on(settings: Settings, contract: Contract, config: Mapping[str, Any]) -> dict[str, str]:
+    """Return the contract's variables: from the run's configuration, else from the platform's environment."""
+    passed = {name: settings.environment[name] for name in contract.env if name in settings.environment}
+    for name, value in config.items():
+        passed[name] = str(value).lower() if isinstance(value, bool) else str(value)
+    return passed
+
+
+def _store(settings: Settings, contract: Contract, name: str) -> Path:
+    path = store_path(settings.stores, contract.team, name)
+    path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def _inputs(settings: Settings, contract: Contract, asked: Asked) -> dict[str, str]:
+    """Return the pinned version of every dataset that the step reads.
+
+    A checks-only run of a publisher judges what is published, so it is given that version.
+    """
+    names = [*contract.reads]
+    if not asked.assets:
+        names += [name for name in contract.publishes if any(asset == name for asset, _ in asked.checks)]
+    current = {name: Dataset(settings.datasets, name).current() for name in names}
+    return {name: version for name, version in current.items() if version is not None}
+
+
+def _secrets(settings: Settings, contract: Contract, scratch: Path) -> dict[str, str]:
+    """Write each secret to a file that only this step is given; return the variables that name the files."""
+    missing = [name for name in contract.secrets if not settings.environment.get(name)]
+    if missing:
+        raise LaunchError(
+            f"secret {', '.join(missing)} is not set in the platform's environment. Set it where the platform starts."
+        )
+    variables = {}
+    folder = scratch / "secrets"
+    folder.mkdir(mode=0o700)
+    for name in contract.secrets:
+        fd = os.open(folder / name, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o400)
+        with os.fdopen(fd, "w", encoding="utf-8") as file:
+            file.write(settings.environment[name])
+        variables[f"{name}_FILE"] = str(folder / name)
+    return variables
+
+
+def _variable(kind: str, name: str) -> str:
+    return f"BULKHEAD_{kind}_{re.sub(r'[^A-Za-z0-9]', '_', name).upper()}"

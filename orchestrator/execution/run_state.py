@@ -1,0 +1,47 @@
+"""What the steps of one run share while it executes: whether it was cancelled, and the stores it holds."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+
+from orchestrator.execution.dagster_internals import check_captured_interrupt
+from orchestrator.execution.stores import StoreLocks
+
+
+@dataclass(frozen=True)
+class StepLogs:
+    """Open file descriptors of a step's own compute log."""
+
+    stdout: int
+    stderr: int
+
+
+@dataclass
+class RunState:
+    """One executing run. `logs` is set for the thread of each step."""
+
+    stores: StoreLocks
+    cancel: threading.Event = field(default_factory=threading.Event)
+
+    def cancelled(self) -> bool:
+        return self.cancel.is_set() or check_captured_interrupt()
+
+
+RUN: ContextVar[RunState | None] = ContextVar("bulkhead_run", default=None)
+LOGS: ContextVar[StepLogs | None] = ContextVar("bulkhead_step_logs", default=None)
+
+
+@contextmanager
+def run_state(holder: str) -> Iterator[RunState]:
+    """Return the state of the run this thread works for; a step outside our executor gets one of its own."""
+    state = RUN.get()
+    if state is not None:
+        yield state
+        return
+    state = RunState(StoreLocks(holder))
+    try:
+        yield state
+    finally:
+        state.stores.release()

@@ -1,0 +1,219 @@
+"""The executor: the steps of a run execute on threads of one run worker.
+
+A thin asset only waits for its workload, so it needs no process of its own. Dagster's plan state (`ActiveExecution`)
+stays on the main thread and decides what may run; each step's events come from a thread, with a compute log of its own.
+"""
+
+import os
+import queue
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from typing import Any
+
+import dagster as dg
+
+from orchestrator.execution.dagster_internals import (
+    ActiveExecution,
+    CapturedLogContext,
+    ComputeIOType,
+    DagsterEvent,
+    EngineEventData,
+    ExecuteRunWithPlanIterable,
+    ExecutionPlan,
+    Executor,
+    InstanceConcurrencyContext,
+    PlanExecutionContext,
+    PlanExecutionContextManager,
+    PlanOrchestrationContext,
+    RetryMode,
+    StepExecutionContext,
+    dagster_event_sequence_for_step,
+    step_failure_event_from_exc_info,
+    trigger_hooks,
+)
+from orchestrator.execution.run_state import LOGS, RUN, RunState, StepLogs
+from orchestrator.execution.stores import StoreLocks
+from orchestrator.execution.workers import mark_worker
+from orchestrator.settings import read_settings
+
+TICK_SECONDS = 0.1
+CANCELLING = "Interrupted: stopping every workload of the run"
+_END = object()
+
+
+class ThreadExecutor(Executor):
+    """Runs up to `max_concurrent` steps of a run at once, each on a thread."""
+
+    def __init__(self, max_concurrent: int, retries: RetryMode, tag_concurrency_limits: list[dict[str, Any]]) -> None:
+        self.max_concurrent = max_concurrent
+        self.tag_concurrency_limits = tag_concurrency_limits
+        self._retries = retries
+
+    @property
+    def retries(self) -> RetryMode:
+        return self._retries
+
+    def execute(self, plan_context: PlanOrchestrationContext, execution_plan: ExecutionPlan) -> Iterator[DagsterEvent]:
+        mark_worker(plan_context.instance, plan_context.run_id)
+        yield DagsterEvent.engine_event(
+            plan_context,
+            f"Executing steps on up to {self.max_concurrent} threads (pid: {os.getpid()})",
+            EngineEventData.in_process(os.getpid(), execution_plan.step_keys_to_execute),
+        )
+        yield from iter(
+            ExecuteRunWithPlanIterable(
+                execution_plan=plan_context.execution_plan,
+                iterator=self._iterate,
+                execution_context_manager=PlanExecutionContextManager(
+                    job=plan_context.job,
+                    retry_mode=plan_context.retry_mode,
+                    execution_plan=plan_context.execution_plan,
+                    run_config=plan_context.run_config,
+                    dagster_run=plan_context.dagster_run,
+                    instance=plan_context.instance,
+                    raise_on_error=plan_context.raise_on_error,
+                    output_capture=plan_context.output_capture,
+                    step_dependency_config=self.step_dependency_config,
+                ),
+            )
+        )
+
+    def _iterate(self, job_context: PlanExecutionContext, execution_plan: ExecutionPlan) -> Iterator[DagsterEvent]:
+        run = job_context.dagster_run
+        state = RunState(StoreLocks(f"run {run.run_id} ({run.job_name})"))
+        running = _Threads(state)
+        with ExitStack() as stack:
+            stack.callback(state.stores.release)
+            stack.callback(running.finish)
+            slots = stack.enter_context(InstanceConcurrencyContext(job_context.instance, run))
+            active = stack.enter_context(
+                ActiveExecution(
+                    execution_plan,
+                    retry_mode=self._retries,
+                    max_concurrent=self.max_concurrent,
+                    tag_concurrency_limits=self.tag_concurrency_limits,
+                    instance_concurrency_context=slots,
+                    step_dependency_config=self.step_dependency_config,
+                )
+            )
+            while running.steps or (not active.is_complete and not state.cancel.is_set()):
+                if not state.cancel.is_set() and active.check_for_interrupts():
+                    active.mark_interrupted()
+                    state.cancel.set()
+                    yield DagsterEvent.engine_event(job_context, CANCELLING, EngineEventData())
+                if not state.cancel.is_set():
+                    for step in active.get_steps_to_execute(limit=self.max_concurrent - len(running.steps)):
+                        running.start(job_context.for_step(step, active.get_known_state()))
+                    yield from active.concurrency_event_iterator(job_context)
+                    yield from active.plan_events_iterator(job_context)
+                for key, event in running.events():
+                    if event is _END:
+                        active.verify_complete(job_context, key)
+                        yield from active.plan_events_iterator(job_context)
+                        yield from running.hooks(key)
+                    else:
+                        yield event
+                        active.handle_event(event)
+
+
+class _Threads:
+    """The threads of the steps that are running, and the queue their events come through."""
+
+    def __init__(self, state: RunState) -> None:
+        self.state = state
+        self.steps: dict[str, tuple[threading.Thread, StepExecutionContext, list[DagsterEvent]]] = {}
+        self.arrived: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
+        self.ended: dict[str, tuple[StepExecutionContext, list[DagsterEvent]]] = {}
+
+    def start(self, context: StepExecutionContext) -> None:
+        thread = threading.Thread(target=self._work, args=(context,), name=f"step {context.step.key}", daemon=True)
+        self.steps[context.step.key] = (thread, context, [])
+        thread.start()
+
+    def events(self) -> Iterator[tuple[str, Any]]:
+        """Yield what has arrived, after waiting a moment for the first; then what else is there."""
+        try:
+            key, event = self.arrived.get(timeout=TICK_SECONDS)
+            while True:
+                if event is _END:
+                    thread, context, seen = self.steps.pop(key)
+                    thread.join()
+                    self.ended[key] = (context, seen)
+                else:
+                    self.steps[key][2].append(event)
+                yield key, event
+                key, event = self.arrived.get_nowait()
+        except queue.Empty:
+            return
+
+    def hooks(self, key: str) -> Iterator[DagsterEvent]:
+        context, seen = self.ended.pop(key)
+        yield from trigger_hooks(context, seen)
+
+    def finish(self) -> None:
+        """Stop what still runs when the run ends early, and wait for it."""
+        if self.steps:
+            self.state.cancel.set()
+        for thread, _, _ in list(self.steps.values()):
+            thread.join()
+
+    def _work(self, context: StepExecutionContext) -> None:
+        key = context.step.key
+        RUN.set(self.state)
+        try:
+            with ExitStack() as stack:
+                for event in _capture_logs(context, stack):
+                    self.arrived.put((key, event))
+                for event in dagster_event_sequence_for_step(context):
+                    self.arrived.put((key, event))
+        except BaseException as error:  # noqa: BLE001 (a thread must say how it ended)
+            if not self.state.cancelled() and not _reported(self.steps.get(key), error):
+                self.arrived.put((key, step_failure_event_from_exc_info(context, sys.exc_info())))
+        finally:
+            self.arrived.put((key, _END))
+
+
+def _reported(entry: Any, error: BaseException) -> bool:
+    """Return whether Dagster has already reported an error that it raises again (`raise_on_error`)."""
+    return entry is not None and any(event.is_step_failure for event in entry[2])
+
+
+def _capture_logs(context: StepExecutionContext, stack: ExitStack) -> Iterator[DagsterEvent]:
+    """Open the step's own compute log, say where it is, and leave its files to the step."""
+    manager = context.instance.compute_log_manager
+    attempt = context.previous_attempt_count + 1
+    file_key = context.step.key if attempt == 1 else f"{context.step.key}.{attempt}"
+    log_key = manager.build_log_key_for_run(context.run_id, file_key)
+    streams = [
+        stack.enter_context(manager.open_log_stream(log_key, io_type))
+        for io_type in (ComputeIOType.STDOUT, ComputeIOType.STDERR)
+    ]
+    if all(stream is not None for stream in streams):
+        LOGS.set(StepLogs(*(stream.fileno() for stream in streams if stream is not None)))
+        yield DagsterEvent.capture_logs(context, [context.step.key], log_key, CapturedLogContext(log_key))
+
+
+selector: Any = dg.Selector
+permissive: Any = dg.Permissive
+
+
+@dg.executor(
+    name="threads",
+    config_schema={
+        "max_concurrent": dg.Field(dg.Noneable(int), is_required=False, description="Steps of a run at the same time."),
+        "retries": dg.Field(selector({"enabled": {}, "disabled": {}}), default_value={"enabled": {}}),
+        "tag_concurrency_limits": dg.Field(
+            dg.Noneable(dg.Array(permissive())), is_required=False, description="Limits by step tag, as in Dagster."
+        ),
+    },
+)
+def thread_executor(init: dg.InitExecutorContext) -> ThreadExecutor:
+    """Build the executor from its configuration; `max_concurrent` falls back to the platform's setting."""
+    config: Mapping[str, Any] = init.executor_config
+    return ThreadExecutor(
+        max_concurrent=config.get("max_concurrent") or read_settings().max_concurrent,
+        retries=RetryMode.from_config(config["retries"]) or RetryMode.ENABLED,
+        tag_concurrency_limits=list(config.get("tag_concurrency_limits") or []),
+    )

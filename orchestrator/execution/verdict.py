@@ -1,0 +1,162 @@
+"""What makes a step green, and what is said when it is not. Pure: report and outcome in, verdict out."""
+
+import signal
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from orchestrator.backends.launch import Outcome, Stopped
+from orchestrator.contract.units import format_duration, format_memory
+from orchestrator.execution.report import Asked, CheckName, Report
+
+EX_DATAERR, EX_TEMPFAIL = 65, 75
+SYSEXITS = {
+    64: "EX_USAGE: a parameter is wrong",
+    65: "EX_DATAERR: the data is wrong",
+    66: "EX_NOINPUT: an input is missing",
+    69: "EX_UNAVAILABLE: a service is unavailable",
+    70: "EX_SOFTWARE: an internal error",
+    71: "EX_OSERR: the operating system refused",
+    73: "EX_CANTCREAT: an output cannot be written",
+    74: "EX_IOERR: reading or writing failed",
+    75: "EX_TEMPFAIL: try again",
+    77: "EX_NOPERM: permission denied",
+    78: "EX_CONFIG: the configuration is wrong",
+    126: "the command cannot be executed",
+    127: "the command was not found",
+}
+
+
+class Category(StrEnum):
+    """What kind of failure it was; the same words in the UI, in logs and in the documentation."""
+
+    GATE_CLOSED = "gate closed"
+    RAISED = "workload raised"
+    EXITED = "workload exited"
+    KILLED = "killed by signal"
+    OUT_OF_MEMORY = "out of memory"
+    TIMED_OUT = "timed out"
+    VIOLATED = "contract violated"
+    CHECK_FAILED = "check failed"
+    INFRASTRUCTURE = "infrastructure"
+    CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The limits a step ran under: seconds and bytes, None where there is none."""
+
+    timeout: float | None = None
+    memory: int | None = None
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Green (no category), or what went wrong: one headline, and details a line each."""
+
+    category: Category | None = None
+    headline: str = ""
+    details: tuple[str, ...] = ()
+    retryable: bool = False
+
+    @property
+    def green(self) -> bool:
+        return self.category is None
+
+
+def judge(asked: Asked, outcome: Outcome, report: Report, limits: Limits) -> Verdict:
+    """Return the verdict on a step that has ended, from how it ended and what it reported."""
+    owed = _violations(asked, report)
+    failed = failed_blocking(asked, report)
+    aside = (*_left(outcome), *(f"check failed: {_shown(name)}" for name in failed))
+    if outcome.stopped is not None:
+        return _stopped(outcome, limits, aside)
+    if outcome.lost is not None:
+        return Verdict(Category.INFRASTRUCTURE, f"the process was lost: {outcome.lost}", aside, retryable=True)
+    if outcome.signal is not None:
+        name = _signal_name(outcome.signal)
+        peak = f"peak memory {format_memory(outcome.peak_memory)}"
+        return Verdict(
+            Category.KILLED, f"killed by {name} after {format_duration(outcome.seconds)}, {peak}", aside, True
+        )
+    code = outcome.exit_code or 0
+    if report.exception is not None and report.exception.name != "SystemExit":
+        exception = report.exception
+        headline = (
+            f"{exception.name or 'an exception'}: {exception.message.strip().removeprefix(f'{exception.name}: ')}"
+        )
+        return Verdict(Category.RAISED, headline, aside, retryable=True)
+    if failed and code in (0, EX_DATAERR):
+        headline = f"blocking check {', '.join(_shown(name) for name in failed)} did not pass"
+        return Verdict(Category.CHECK_FAILED, headline, (*_left(outcome), *owed))
+    if code != 0:
+        return Verdict(Category.EXITED, f"workload {_exit_text(code)}", aside, retryable=code == EX_TEMPFAIL)
+    if owed:
+        return Verdict(Category.VIOLATED, owed[0], (*owed[1:], *aside))
+    return Verdict()
+
+
+def failed_blocking(asked: Asked, report: Report) -> list[CheckName]:
+    """Return the blocking checks that were asked for and reported as not passed, whatever their severity."""
+    return [
+        name
+        for name in asked.checks
+        if name in asked.blocking and name in report.checked and not report.checked[name].passed
+    ]
+
+
+def missing_checks(asked: Asked, report: Report) -> list[CheckName]:
+    """Return the checks that were asked for and not reported."""
+    return [name for name in asked.checks if name not in report.checked]
+
+
+def _violations(asked: Asked, report: Report) -> list[str]:
+    owed = list(report.violations)
+    if not report.opened:
+        return [*owed, "exited 0 without a word: Pipes was never opened, and nothing was reported"]
+    if not report.closed:
+        owed.append("Pipes was opened and never closed")
+    owed += [f"asset {key!r} was not reported" for key in asked.assets if key not in report.materialized]
+    owed += [f"check {_shown(name)} was not reported" for name in missing_checks(asked, report)]
+    return owed
+
+
+def _stopped(outcome: Outcome, limits: Limits, aside: Sequence[str]) -> Verdict:
+    peak = format_memory(outcome.peak_memory)
+    if outcome.stopped is Stopped.TIMED_OUT:
+        headline = (
+            f"ran longer than its timeout of {format_duration(limits.timeout or 0)} and was stopped; peak memory {peak}"
+        )
+        return Verdict(Category.TIMED_OUT, headline, tuple(aside), retryable=True)
+    if outcome.stopped is Stopped.OUT_OF_MEMORY:
+        headline = f"used {peak} of the {format_memory(limits.memory or 0)} its contract allows, and was killed"
+        return Verdict(Category.OUT_OF_MEMORY, headline, tuple(aside), retryable=True)
+    headline = f"stopped after {format_duration(outcome.seconds)} because the run was cancelled"
+    return Verdict(Category.CANCELLED, headline, tuple(aside))
+
+
+def _left(outcome: Outcome) -> tuple[str, ...]:
+    count = outcome.left_behind
+    if not count:
+        return ()
+    return (
+        f"it left {count} process{'es' if count > 1 else ''} behind, which {'were' if count > 1 else 'was'} killed",
+    )
+
+
+def _exit_text(code: int) -> str:
+    meaning = SYSEXITS.get(code)
+    if meaning is None and code > 128 and code - 128 in {member.value for member in signal.Signals}:
+        meaning = f"as a shell reports {_signal_name(code - 128)}"
+    return f"exited {code} ({meaning})" if meaning else f"exited {code}"
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def _shown(name: CheckName) -> str:
+    return f"{name[1]!r} on {name[0]!r}"

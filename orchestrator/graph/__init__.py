@@ -1,0 +1,1 @@
+"""Contract to thin assets, checks, jobs and schedules; nothing else."""

@@ -1,0 +1,96 @@
+"""A contract's assets, checks, jobs and schedules as Dagster definitions."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import dagster as dg
+from dagster.components.resolved.core_models import (
+    resolve_asset_check_spec,
+    resolve_asset_spec,
+    resolve_backfill_policy,
+)
+
+from orchestrator.contract.model import Contract, Step
+from orchestrator.execution.platform import Platform
+from orchestrator.execution.step import run_step
+from orchestrator.execution.threads import thread_executor
+
+
+def build_definitions(platform: Platform, contract: Contract, resolution: dg.ResolutionContext) -> dg.Definitions:
+    """Return the definitions of one team; jobs run on the thread executor."""
+    jobs = {name: _job(contract, name) for name in contract.jobs}
+    return dg.Definitions(
+        assets=[thin_asset(platform, contract, step, resolution) for step in contract.steps],
+        jobs=list(jobs.values()),
+        schedules=list(_schedules(contract, jobs)),
+        executor=thread_executor,
+    )
+
+
+def thin_asset(
+    platform: Platform, contract: Contract, step: Step, resolution: dg.ResolutionContext
+) -> dg.AssetsDefinition:
+    """Return a step as an asset whose body is one expression: run the workload, yield what it reports."""
+
+    @dg.multi_asset(
+        name=step.name,
+        specs=[_asset_spec(contract, step, asset, resolution) for asset in step.assets],
+        check_specs=[resolve_asset_check_spec(resolution, check) for check in step.checks],
+        description=step.description,
+        config_schema={name: _variable_field(name) for name in contract.env},
+        can_subset=True,
+        retry_policy=_retry_policy(step),
+        pool=step.pool,
+        backfill_policy=resolve_backfill_policy(resolution, step.backfill_policy),
+        op_tags={"bulkhead/team": contract.team},
+    )
+    def asset(context: dg.AssetExecutionContext) -> Iterator[Any]:
+        yield from run_step(context, platform, contract, step)
+
+    return asset
+
+
+def _asset_spec(contract: Contract, step: Step, asset: Any, resolution: dg.ResolutionContext) -> dg.AssetSpec:
+    spec: dg.AssetSpec = resolve_asset_spec(resolution, asset)
+    return spec.replace_attributes(
+        group_name=spec.group_name or contract.team,
+        owners=spec.owners or contract.owners or [f"team:{contract.team}"],
+        description=spec.description or step.description,
+        skippable=True,
+        metadata={**spec.metadata, "bulkhead/team": contract.team, "bulkhead/command": " ".join(step.run)},
+    )
+
+
+def _variable_field(name: str) -> dg.Field:
+    return dg.Field(dg.Any, is_required=False, description=f"Overrides the environment variable {name} of this step.")
+
+
+def _retry_policy(step: Step) -> dg.RetryPolicy | None:
+    if step.retries is None or step.retries.max == 0:
+        return None
+    backoff: Mapping[str | None, dg.Backoff | None] = {
+        None: None,
+        "linear": dg.Backoff.LINEAR,
+        "exponential": dg.Backoff.EXPONENTIAL,
+    }
+    return dg.RetryPolicy(max_retries=step.retries.max, delay=step.retries.delay, backoff=backoff[step.retries.backoff])
+
+
+def _job(contract: Contract, name: str) -> Any:
+    job = contract.jobs[name]
+    own = dg.AssetSelection.assets(*[dg.AssetKey.from_user_string(key) for key in contract.asset_keys()])
+    chosen = own if job.selection == "*" else dg.AssetSelection.from_string(job.selection) & own
+    return dg.define_asset_job(
+        name, selection=chosen, description=job.description, tags=job.tags, executor_def=thread_executor
+    )
+
+
+def _schedules(contract: Contract, jobs: Mapping[str, Any]) -> Iterator[dg.ScheduleDefinition]:
+    for name, schedule in contract.schedules.items():
+        yield dg.ScheduleDefinition(
+            name=name,
+            job=jobs[schedule.job],
+            cron_schedule=schedule.cron,
+            execution_timezone=schedule.timezone,
+            description=schedule.description,
+        )

@@ -1,0 +1,102 @@
+"""The platform's environment, read once into one frozen value.
+
+Everything that Bulkhead itself takes from the environment is named here. A workload's variables are not: they are
+looked up by name, at launch, in `Settings.environment`.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from orchestrator.errors import SettingsError, did_you_mean, listed
+
+BACKEND_NAMES = ("subprocess",)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Where the platform's state and contracts are, and where steps run.
+
+    Attributes:
+        home: the platform's state (`BULKHEAD_HOME`, default `<project>/.bulkhead`); may contain spaces.
+        project: the folder that holds `workloads/` and `deployment/` (`BULKHEAD_PROJECT`).
+        backend: where steps run (`BULKHEAD_BACKEND`).
+        max_concurrent: steps of one run at the same time (`BULKHEAD_MAX_CONCURRENT`, default: processors, at least 4).
+        stop_grace: seconds a step has after INT, and again after TERM, before the next signal.
+        environment: what the platform itself was started with; never printed.
+    """
+
+    home: Path
+    project: Path
+    backend: str = "subprocess"
+    max_concurrent: int = 4
+    stop_grace: float = 3.0
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    @property
+    def workloads(self) -> Path:
+        return self.project / "workloads"
+
+    @property
+    def workspace(self) -> Path:
+        return self.project / "deployment" / "workspace.yaml"
+
+    @property
+    def dagster_home(self) -> Path:
+        return self.home / "dagster"
+
+    @property
+    def datasets(self) -> Path:
+        return self.home / "datasets"
+
+    @property
+    def stores(self) -> Path:
+        return self.home / "stores"
+
+    @property
+    def steps(self) -> Path:
+        """One folder for each running step: its context, messages and scratch space."""
+        return self.home / "steps"
+
+
+def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
+    """Read the settings from the environment (default: the process's own).
+
+    Raises:
+        SettingsError: a variable holds something that cannot be used.
+    """
+    env = dict(os.environ if environment is None else environment)
+    project = Path(env.get("BULKHEAD_PROJECT") or Path(__file__).resolve().parent.parent).absolute()
+    backend = env.get("BULKHEAD_BACKEND", "subprocess")
+    if backend not in BACKEND_NAMES:
+        hint = did_you_mean(backend, BACKEND_NAMES)
+        raise SettingsError(f"BULKHEAD_BACKEND={backend!r}: expected one of {listed(BACKEND_NAMES)}.{hint}")
+    return Settings(
+        home=Path(env.get("BULKHEAD_HOME") or project / ".bulkhead").expanduser().absolute(),
+        project=project,
+        backend=backend,
+        max_concurrent=_number(env, "BULKHEAD_MAX_CONCURRENT", max(4, os.cpu_count() or 1)),
+        stop_grace=_seconds(env, "BULKHEAD_STOP_GRACE", 3.0),
+        environment=env,
+    )
+
+
+def _number(env: Mapping[str, str], name: str, default: int) -> int:
+    text = env.get(name, "")
+    if not text:
+        return default
+    if not text.isdigit() or int(text) < 1:
+        raise SettingsError(f"{name}={text!r}: expected a whole number, 1 or more.")
+    return int(text)
+
+
+def _seconds(env: Mapping[str, str], name: str, default: float) -> float:
+    text = env.get(name, "")
+    try:
+        seconds = float(text or default)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds < 3600:
+        raise SettingsError(f"{name}={text!r}: expected seconds, from 0 to 3600.")
+    return seconds

@@ -1,0 +1,1 @@
+"""From published measurements to a registered linear model."""

@@ -1,0 +1,26 @@
+"""Importing the sdk costs next to nothing."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+
+def test_importing_the_sdk_loads_neither_dagster_pipes_nor_other_heavy_modules():
+    code = "import sys, bulkhead_sdk; print(*sorted(sys.modules))"
+    modules = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout.split()
+    heavy = {"dagster_pipes", "argparse", "base64", "json", "logging", "tempfile", "hashlib", "subprocess"}
+    assert heavy & set(modules) == set()
+
+
+def test_a_step_alone_never_loads_dagster_pipes(alone):
+    code = """
+    import sys
+    from bulkhead_sdk import open_step
+    with open_step("things") as step:
+        step.report("things")
+        print("dagster_pipes" in sys.modules)
+    """
+    assert alone(code).stdout.splitlines()[0] == "False"
