@@ -51,7 +51,7 @@ class Strict(BaseModel):
 class Resources(Strict):
     """What one step may use. `memory` in bytes, `cpu` in cores, `pids` in processes and threads."""
 
-    cpu: float | None = Field(default=None, gt=0)
+    cpu: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     memory: Memory | None = None
     pids: int | None = Field(default=None, gt=0)
 

@@ -118,9 +118,17 @@ def _message(place: KeyPath, items: Sequence[Any]) -> str:
         if item["type"] == "value_error":
             return str(item["ctx"]["error"])
     reasons = dict.fromkeys(item["msg"].removeprefix("Input should be ") for item in items)
-    found = items[0]["input"]
-    shown = repr(found) if len(repr(found)) <= 60 else f"{repr(found)[:57]}..."
-    return f"found {shown}. Expected {' or '.join(reasons)}.{_nearest_literal(items)}"
+    found = _excerpt(items[0]["input"])
+    return f"found {found}. Expected {' or '.join(reasons)}.{_nearest_literal(items)}"
+
+
+def _excerpt(value: Any) -> str:
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):
+        # Python writes no whole number of more than 4300 digits.
+        text = f"a {type(value).__name__} too large to show"
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def _nearest_literal(items: Sequence[Any]) -> str:

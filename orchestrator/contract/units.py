@@ -9,6 +9,7 @@ _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _BYTES = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 _BYTES |= {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
 DURATION_PATTERN = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h|d))+$"
+MAX_SECONDS, MAX_BYTES = 366 * 86400.0, 2**60
 MEMORY_PATTERN = r"^[0-9]+(\.[0-9]+)?(Ki|Mi|Gi|Ti|k|M|G|T)?$"
 
 
@@ -16,15 +17,17 @@ def parse_duration(value: Any) -> float:
     """Return seconds from text such as `30s`, `5m` or `1h30m`.
 
     Raises:
-        ValueError: the text is no duration, or is not above zero.
+        ValueError: the text is no duration, is not above zero, or is more than a year.
     """
     if isinstance(value, float | int) and not isinstance(value, bool):
-        raise ValueError(f"a duration needs a unit: write '{value:g}s', '{value:g}m' or '{value:g}h'.")
+        raise ValueError(f"a duration needs a unit: write '{value}s', '{value}m' or '{value}h'.")
     if not isinstance(value, str) or not re.match(DURATION_PATTERN, value):
         raise ValueError(f"{value!r} is not a duration. Expected a number with a unit: 30s, 5m, 1h30m.")
     seconds = sum(float(n) * _SECONDS[unit] for n, _, unit in re.findall(r"([0-9]+(\.[0-9]+)?)(ms|s|m|h|d)", value))
     if seconds <= 0:
         raise ValueError(f"{value!r} is not above zero. Expected a duration such as 30s or 5m.")
+    if seconds > MAX_SECONDS:
+        raise ValueError(f"{value!r} is more than a year. Expected a duration such as 30s or 5m.")
     return seconds
 
 
@@ -32,13 +35,16 @@ def parse_memory(value: Any) -> int:
     """Return bytes from text such as `256Mi` or `1Gi` (Kubernetes notation).
 
     Raises:
-        ValueError: the text is no memory size, or is below one MiB.
+        ValueError: the text is no memory size, is below one MiB, or above one EiB.
     """
     if isinstance(value, bool) or not isinstance(value, str | int) or not re.match(MEMORY_PATTERN, str(value)):
         raise ValueError(f"{value!r} is not a memory size. Expected a number with a unit: 256Mi, 1Gi.")
     match = re.match(r"^([0-9.]+)([A-Za-z]*)$", str(value))
     assert match is not None
-    size = int(float(match[1]) * _BYTES[match[2]])
+    number = float(match[1]) * _BYTES[match[2]]
+    if number > MAX_BYTES:
+        raise ValueError(f"{value!r} is more than any machine holds. Expected 256Mi, 1Gi or the like.")
+    size = int(number)
     if size < 2**20:
         raise ValueError(f"{value!r} is {size} bytes, less than any process needs. Expected 256Mi, 1Gi or the like.")
     return size

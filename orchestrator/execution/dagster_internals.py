@@ -21,6 +21,7 @@ from dagster._core.executor.base import Executor
 from dagster._core.pipes.context import build_external_execution_context_data
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 from dagster._core.storage.compute_log_manager import CapturedLogContext, ComputeIOType
+from dagster._core.storage.local_compute_log_manager import LocalComputeLogManager
 from dagster._utils.interrupts import check_captured_interrupt
 
 SEEN_WITH = "1.13.27"
@@ -38,6 +39,7 @@ __all__ = [
     "ExecutionPlan",
     "Executor",
     "InstanceConcurrencyContext",
+    "LocalComputeLogManager",
     "PlanExecutionContext",
     "PlanExecutionContextManager",
     "PlanOrchestrationContext",

@@ -14,7 +14,6 @@ from orchestrator.backends.launch import Launch, LaunchError, Outcome, Stopped
 from orchestrator.contract.model import Contract, Step
 from orchestrator.execution.asking import Partition, asked_of, partition_of, pipes_extras, upstream_of
 from orchestrator.execution.dagster_internals import (
-    DagsterExecutionInterruptedError,
     build_external_execution_context_data,
     metadata_map_from_external,
 )
@@ -80,7 +79,7 @@ class StepRun:
             state = stack.enter_context(run_state(f"run {self.context.run_id}"))
             stores = state.stores.held(team, self.contract.stores, state.cancelled, self._waiting)
             if not stack.enter_context(stores):
-                raise DagsterExecutionInterruptedError("cancelled while waiting for the team's stores")
+                raise self._refused(Verdict(Category.CANCELLED, "cancelled while it waited for the team's stores"))
             yield from self._attempt(state, partition)
 
     def _admit(self) -> Partition | None:
@@ -290,9 +289,7 @@ class StepRun:
 
     def _failed(
         self, verdict: Verdict, outcome: Outcome, launch: Launch, folder: StepFolder, partition: Partition | None
-    ) -> BaseException:
-        if verdict.category is Category.CANCELLED:
-            return DagsterExecutionInterruptedError(f"{verdict.category}: {verdict.headline}")
+    ) -> Exception:
         arguments = [word for key in partition.keys for word in ("--partition", key)] if partition else []
         command = reproduction(launch, folder.visible, self.contract.secrets, arguments)
         tails = {"stderr": tail(launch.stderr), "stdout": tail(launch.stdout)}

@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -24,6 +25,7 @@ from orchestrator.execution.dagster_internals import (
     ExecutionPlan,
     Executor,
     InstanceConcurrencyContext,
+    LocalComputeLogManager,
     PlanExecutionContext,
     PlanExecutionContextManager,
     PlanOrchestrationContext,
@@ -193,6 +195,10 @@ def _capture_logs(context: StepExecutionContext, stack: ExitStack) -> Iterator[D
     if all(stream is not None for stream in streams):
         LOGS.set(StepLogs(*(stream.fileno() for stream in streams if stream is not None)))
         yield DagsterEvent.capture_logs(context, [context.step.key], log_key, CapturedLogContext(log_key))
+    if isinstance(manager, LocalComputeLogManager):
+        # What tells a reader of the log that nothing more will come.
+        complete: Any = manager.complete_artifact_path
+        stack.callback(Path(complete(log_key)).touch)
 
 
 selector: Any = dg.Selector

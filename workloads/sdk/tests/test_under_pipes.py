@@ -28,7 +28,9 @@ def sent(ended) -> tuple[list[str], list[str]]:
 def test_everything_asked_for_is_sent(piped):
     ended = piped(TWO, assets=["things", "others"], checks=[GOOD, FINE])
     assert sent(ended) == (["things", "others"], ["good", "fine"])
-    assert ended.stdout == "True True False\n"
+    assert (
+        ended.stdout == "asset things\nasset others\nPASS  things.good\nWARN  others.fine\nTrue True False\n"
+    )
     assert [check["severity"] for check in ended.of("report_asset_check")] == ["ERROR", "WARN"]
     assert ended.of("log") == [{"message": "starting", "level": "WARNING"}]
 
@@ -36,7 +38,7 @@ def test_everything_asked_for_is_sent(piped):
 def test_a_subset_run_sends_its_part_alone(piped):
     ended = piped(TWO, assets=["things"], checks=[GOOD], declared=DECLARED)
     assert sent(ended) == (["things"], ["good"])
-    assert ended.stdout == "True False False\n"
+    assert ended.stdout == "asset things\nPASS  things.good\nTrue False False\n"
     assert [log["message"] for log in ended.of("log") if log["level"] == "DEBUG"] == [
         "asset 'others' was not asked for in this run: skipped",
         "check 'fine' of 'others' was not asked for in this run: skipped",

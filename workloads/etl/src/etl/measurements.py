@@ -32,6 +32,7 @@ def publish(step: Step) -> pl.DataFrame:
     clean, removed = cleaning.clean(store.read_rows(folder, "raw_measurements"))
     path = cleaning.write(clean, step.new_version("measurements"))
     raw_rows = clean.height + sum(removed.values())
+    step.log(f"kept {clean.height:,} of {raw_rows:,} raw rows; removed {removed}")
     del clean
     frame = pl.read_parquet(path)
     metadata = {"raw_rows": raw_rows, "removed": removed, "bytes": path.stat().st_size}

@@ -28,7 +28,9 @@ def main() -> None:
             from etl import store
 
             store.create_tables(folder)
-        step.report_table("raw_measurements", **load(folder, step.parameters))
+        report = load(folder, step.parameters)
+        step.log(f"loaded {report['rows']:,} rows from {step.parameters.source or 'the mock source'}")
+        step.report_table("raw_measurements", **report)
 
 
 if __name__ == "__main__":

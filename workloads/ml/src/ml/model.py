@@ -23,6 +23,7 @@ def main() -> None:
         store = step.store("ml")
         training = training_set.read(store)
         found = fit(training)
+        step.log(f"fitted on {training.train.height:,} rows; held-out RMSE {found.artifact.rmse:.6g}")
         good = found.is_finite and found.artifact.rmse < step.parameters.rmse_limit
         report_checks(step, found, registry.champion(store))
         if not step.asked_for("model"):

@@ -27,6 +27,9 @@ def main() -> None:
             return
         entry = registry.register(store, path.read_bytes())
         known = registry.entries(store)
+        step.log(
+            f"registered model {entry['version']}, trained on dataset version {entry['dataset_version']}"
+        )
         step.report_table(
             "model_registry",
             rows=len(known),

@@ -96,6 +96,7 @@ def checked_rows(step: Step, files: list[Path]) -> pl.DataFrame | None:
         )
         return None
     rows = measurements.read(files)
+    step.log(f"read {rows.height:,} rows of dataset measurements")
     lacking = measurements.rows_without_value(rows)
     step.check("required_columns_have_no_nulls", passed=not lacking, asset="training_set", metadata=lacking)
     return None if lacking else rows

@@ -22,20 +22,34 @@ def as_text(report: Mapping[str, Any]) -> str:
     if report["partition"]:
         lines.append(f"partition {', '.join(report['partition'])}")
     for asset in report["assets"]:
-        lines += ["", f"asset {asset['asset']}", *_metadata(asset["metadata"], "  ")]
-        if asset["data_version"]:
-            lines.append(f"  data version: {asset['data_version']}")
+        lines += ["", *asset_lines(asset["asset"], asset["metadata"], asset["data_version"])]
     if report["checks"]:
         lines += ["", "checks"]
     for check in report["checks"]:
-        word = "PASS" if check["passed"] else "FAIL" if check["blocking"] else "WARN"
-        lines += [f"  {word}  {check['asset']}.{check['name']}", *_metadata(check["metadata"], "        ")]
+        shown = check_lines(
+            check["asset"], check["name"], check["passed"], check["blocking"], check["metadata"]
+        )
+        lines += [f"  {line}" for line in shown]
     if report["datasets"]:
         lines += ["", "datasets"]
     for dataset in report["datasets"]:
         where = f"published in {dataset['path']}" if dataset["published"] else "not published"
         lines.append(f"  {dataset['name']}: version {dataset['version']}, {where}")
     return "\n".join([*lines, "", f"result: {_result(report)}"])
+
+
+def asset_lines(asset: str, metadata: Mapping[str, Mapping[str, Any]], data_version: str | None) -> list[str]:
+    """Return one reported asset as lines."""
+    version = [f"  data version: {data_version}"] if data_version else []
+    return [f"asset {asset}", *_metadata(metadata, "  "), *version]
+
+
+def check_lines(
+    asset: str, name: str, passed: bool, blocking: bool, metadata: Mapping[str, Mapping[str, Any]]
+) -> list[str]:
+    """Return one reported check as lines: PASS, FAIL (it blocks) or WARN."""
+    word = "PASS" if passed else "FAIL" if blocking else "WARN"
+    return [f"{word}  {asset}.{name}", *_metadata(metadata, "      ")]
 
 
 def _result(report: Mapping[str, Any]) -> str:

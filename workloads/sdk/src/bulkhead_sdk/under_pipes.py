@@ -1,11 +1,16 @@
-"""A step under the platform: everything it reports goes through Dagster Pipes."""
+"""A step under the platform: everything it reports goes through Dagster Pipes.
+
+The same words go to stdout (reports) and stderr (log lines), so that a step's own output reads like a standalone run.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from bulkhead_sdk import rendering
 from bulkhead_sdk.errors import MissingInput
 from bulkhead_sdk.parts import Dataset, Partition, directory_from_environment, variable
 
@@ -60,21 +65,24 @@ class UnderPipes:
         return not (self.asked_for(asset) and any(owner == asset for owner, _ in self.checks))
 
     def log(self, text: str, level: str) -> None:
-        """Send one line to Dagster's event log."""
+        """Send one line to Dagster's event log, and print it."""
         import logging
 
+        print(f"{level}: {text}", file=sys.stderr, flush=True)
         self.context.log.log(getattr(logging, level.upper()), "%s", text)
 
     def materialization(self, asset: str, metadata: dict[str, Any], data_version: str | None) -> None:
         """Report an asset. Pipes' public method refuses keys that were not asked for; the platform judges."""
         message = {"asset_key": asset, "data_version": data_version, "metadata": metadata or None}
         self.context._write_message("report_asset_materialization", message)
+        _print(rendering.asset_lines(asset, metadata or {}, data_version))
 
     def check(self, asset: str, name: str, passed: bool, blocking: bool, metadata: dict[str, Any]) -> None:
         """Report a check."""
         severity = "ERROR" if blocking else "WARN"
         message = {"asset_key": asset, "check_name": name, "passed": passed, "severity": severity}
         self.context._write_message("report_asset_check", {**message, "metadata": metadata or None})
+        _print(rendering.check_lines(asset, name, passed, blocking, metadata or {}))
 
     def store(self, name: str) -> Path:
         """Return the store's directory; raises MissingInput if the contract does not give it."""
@@ -106,6 +114,14 @@ class UnderPipes:
         else:
             self.context.__exit__(type(error), error, error.__traceback__)
         return exit_code
+
+
+def _print(lines: Sequence[str]) -> None:
+    """Print for a person; a metadata value that cannot be shown is no reason to fail."""
+    try:
+        print("\n".join(lines), flush=True)
+    except (OSError, UnicodeError):
+        return
 
 
 def _by_asset_and_name(checks: list[dict[str, Any]]) -> dict[tuple[str, str], dict[str, Any]]:
