@@ -138,12 +138,10 @@ class Project:
 
     def stdout_of(self, run_id: str, step: str) -> bytes:
         """Return what is in the compute log of a step's first attempt."""
-        from dagster._core.storage.compute_log_manager import ComputeIOType
-
         with self.instance() as instance:
             manager = instance.compute_log_manager
             key = manager.build_log_key_for_run(run_id, step)
-            return Path(manager.get_captured_local_path(key, "out", False)).read_bytes() if ComputeIOType else b""
+            return Path(manager.get_captured_local_path(key, "out")).read_bytes()
 
     def processes(self) -> list[int]:
         """Return every process that carries this home in its environment, except the test's own."""

@@ -37,9 +37,15 @@ def find_command(launch: Launch) -> str:
     return found
 
 
-def supervisor_argv(program: str, argv: tuple[str, ...], lifeline: int, status: int, grace: float) -> list[str]:
-    """Return the command line of the supervisor for a workload's command line."""
-    spec = {"argv": [program, *argv[1:]], "lifeline": lifeline, "status": status, "grace": grace}
+def supervisor_argv(program: str, launch: Launch, lifeline: int, status: int) -> list[str]:
+    """Return the command line of the supervisor for a launch; variables by name, never by value."""
+    spec = {
+        "argv": [program, *launch.argv[1:]],
+        "env": sorted({*launch.env, LAUNCH_VARIABLE}),
+        "lifeline": lifeline,
+        "status": status,
+        "grace": launch.grace,
+    }
     return [sys.executable, "-I", "-S", supervisor.__file__, json.dumps(spec)]
 
 
@@ -50,7 +56,7 @@ class SubprocessBackend:
         program = find_command(launch)
         lifeline_read, lifeline = os.pipe()
         status, status_write = os.pipe()
-        argv = supervisor_argv(program, launch.argv, lifeline_read, status_write, launch.grace)
+        argv = supervisor_argv(program, launch, lifeline_read, status_write)
         try:
             process = subprocess.Popen(
                 argv,

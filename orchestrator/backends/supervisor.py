@@ -78,8 +78,10 @@ class Supervisor:
         with contextlib.suppress(OSError):
             os.write(self.status, json.dumps(message).encode() + b"\n")
 
-    def start(self, argv: list[str]) -> None:
-        """Fork and execute the workload in a session of its own."""
+    def start(self, argv: list[str], names: list[str]) -> None:
+        """Fork and execute the workload in a session of its own, with the named variables and no other."""
+        # Python itself adds LC_CTYPE to its environment when no locale is set.
+        env = {name: os.environ[name] for name in names}
         ready, error = os.pipe()
         os.set_inheritable(error, False)
         self.child = os.fork()
@@ -92,7 +94,7 @@ class Supervisor:
                     signal.signal(number, signal.SIG_DFL)
                 if os.getppid() == 1:
                     os._exit(1)
-                os.execvpe(argv[0], argv, os.environ)
+                os.execvpe(argv[0], argv, env)
             except BaseException as refused:  # noqa: BLE001 (the child must never return)
                 os.write(error, str(refused).encode())
             os._exit(127)
@@ -177,7 +179,7 @@ def main() -> None:
     supervisor = Supervisor(spec["lifeline"], spec["status"], spec["grace"])
     for fd in (spec["lifeline"], spec["status"]):
         os.set_inheritable(fd, False)
-    supervisor.start(spec["argv"])
+    supervisor.start(spec["argv"], spec["env"])
     supervisor.run()
 
 

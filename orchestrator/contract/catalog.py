@@ -109,8 +109,7 @@ def _workspace_order(workspace: Path | None) -> list[str]:
         return []
     try:
         entries = yaml.safe_load(workspace.read_text(encoding="utf-8"))["load_from"]
-        return [
-            entry["python_module"]["attribute"] for entry in entries if "attribute" in entry.get("python_module", {})
-        ]
-    except (yaml.YAMLError, KeyError, TypeError, AttributeError):
+        modules = [entry.get("python_module") or {} for entry in entries]
+        return [str(module["attribute"]) for module in modules if "attribute" in module]
+    except (yaml.YAMLError, ValueError, KeyError, TypeError, AttributeError):
         return []

@@ -143,9 +143,9 @@ def _written(loc: Sequence[str | int], attributes: Any) -> tuple[str | int, ...]
     place: list[str | int] = []
     value = attributes
     for part in loc:
-        if isinstance(value, dict) and part in value:
-            value = value[part]
-        elif isinstance(value, list | tuple) and isinstance(part, int) and part < len(value):
+        if (isinstance(value, dict) and part in value) or (
+            isinstance(value, list | tuple) and isinstance(part, int) and part < len(value)
+        ):
             value = value[part]
         elif isinstance(value, dict) and part != "[key]" and not place:
             break

@@ -66,8 +66,14 @@ def unmet_needs(file: ContractFile, sound: Mapping[str, ContractFile], complete:
     contracts = {team: other.contract for team, other in sound.items() if other.contract is not None}
     makers = {key: team for team, other in contracts.items() for key in other.asset_keys()}
     publishers = {dataset: team for team, other in contracts.items() for dataset in other.publishes}
+    depended = {dep for step in contract.steps for asset in step.assets for dep in asset.deps or []}
     for i, dataset in enumerate(contract.reads):
         if dataset in publishers:
+            if dataset not in depended:
+                message = (
+                    f"no asset depends on dataset {dataset!r}, so no step would be given it. Add it to the `deps` of"
+                )
+                yield file.problem(["reads", i], f"{message} the asset that is made from it.")
             continue
         if dataset in makers:
             message = f"asset {dataset!r} of team {makers[dataset]!r} is not published, so no other team can read it."

@@ -5,7 +5,6 @@ files, and moves the pointer after a green verdict. The pointer is a text file, 
 the version; it is replaced atomically, so a reader sees the old version or the new one.
 """
 
-import contextlib
 import hashlib
 import os
 import shutil
@@ -55,19 +54,20 @@ class Dataset:
     def publish(self, staged: Path, version: str) -> Path:
         """Make a staged folder the current version and return where it is.
 
-        A version that is already there has the same content by construction, and is kept.
+        A version that is already there with the same content is kept; one torn by a crash is replaced.
 
         Raises:
             PublishError: the files are not the ones the version was computed from, or cannot be moved.
         """
-        if version_of(staged) != version:
-            raise PublishError(f"the files of dataset {self.name!r} were changed after it was reported")
         target = self.path(version)
         try:
-            _make_read_only(staged)
-            with contextlib.suppress(FileExistsError):
-                if not target.exists():
-                    _rename_into(staged, target)
+            if version_of(staged) != version:
+                raise PublishError(f"the files of dataset {self.name!r} were changed after it was reported")
+            _seal(staged)
+            if target.exists() and not _holds(target, version):
+                target.rename(self.folder / STAGING / f"torn-{uuid.uuid4().hex}")
+            if not target.exists():
+                _rename_into(staged, target)
             self._point_to(version)
         except OSError as error:
             raise PublishError(f"dataset {self.name!r} cannot be published: {error}") from error
@@ -91,7 +91,7 @@ def version_of(folder: Path) -> str:
     digest = hashlib.sha256()
     count = 0
     for path in sorted(_files(folder), key=lambda path: path.relative_to(folder).as_posix()):
-        name = path.relative_to(folder).as_posix().encode()
+        name = os.fsencode(path.relative_to(folder).as_posix())
         with path.open("rb") as file:
             content = hashlib.file_digest(file, "sha256")
         digest.update(len(name).to_bytes(8, "big") + name + content.digest())
@@ -123,6 +123,19 @@ def _rename_into(staged: Path, target: Path) -> None:
             raise
 
 
-def _make_read_only(folder: Path) -> None:
+def _holds(folder: Path, version: str) -> bool:
+    try:
+        return version_of(folder) == version
+    except (PublishError, OSError):
+        return False
+
+
+def _seal(folder: Path) -> None:
+    """Make files read-only, and make sure that they are on the disk before anything points to them."""
     for path in folder.rglob("*"):
         path.chmod(0o444 if path.is_file() else 0o755)
+        fd = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)

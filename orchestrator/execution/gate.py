@@ -1,8 +1,8 @@
 """The gate: nothing is launched on upstream data that is missing, unfinished or failed its blocking checks.
 
 Inside a run Dagster orders the steps and its blocking checks stop what follows. Across runs it does not; this does:
-each upstream asset outside the run must have been materialized by a step that ended green, and each of its blocking checks
-must have passed on that very materialization.
+each upstream asset outside the run must have been materialized by a step that ended green, and each of its blocking
+checks must have passed on that very materialization.
 """
 
 from collections.abc import Sequence

@@ -5,6 +5,7 @@ fit is kept as a violation and never raises.
 """
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -14,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, StrictBool, StrictStr, ValidationErr
 MAX_VIOLATIONS = 20
 LEVELS = ("debug", "info", "warning", "error", "critical")
 CheckName = tuple[str, str]
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
 class _Params(BaseModel):
@@ -118,7 +120,7 @@ class Report:
         """Take one line of the messages file; return what the platform should act on, or None."""
         self.lines += 1
         try:
-            message = json.loads(line, parse_constant=str)
+            message = _parsed(line)
         except (ValueError, RecursionError):
             self.violated(f"line {self.lines} of its messages is not JSON: {_excerpt(line)}")
             return None
@@ -205,6 +207,15 @@ class Report:
             return None
         self.checked[name] = event
         return event if name in self.asked.checks else None
+
+
+def _parsed(line: bytes) -> Any:
+    """Return the JSON value of a line; half a surrogate pair, which nothing can store, becomes '?'."""
+    value = json.loads(line.decode("utf-8"), parse_constant=str)
+    if _SURROGATE.search(line):
+        whole = json.dumps(value, ensure_ascii=False).encode("utf-8", "replace")
+        value = json.loads(whole, parse_constant=str)
+    return value
 
 
 def _reasons(error: ValidationError | RecursionError) -> str:

@@ -64,7 +64,7 @@ def step_folder(
         (scratch / "context.json").write_text(json.dumps(context), encoding="utf-8")
         for name in ("home", "tmp"):
             (scratch / name).mkdir()
-        inputs = _inputs(settings, contract, asked)
+        inputs = _inputs(settings, contract, step, asked)
         for name in contract.publishes:
             if name in asked.assets:
                 staged[name] = Dataset(settings.datasets, name).stage(identity())
@@ -106,12 +106,13 @@ def _store(settings: Settings, contract: Contract, name: str) -> Path:
     return path
 
 
-def _inputs(settings: Settings, contract: Contract, asked: Asked) -> dict[str, str]:
-    """Return the pinned version of every dataset that the step reads.
+def _inputs(settings: Settings, contract: Contract, step: Step, asked: Asked) -> dict[str, str]:
+    """Return the pinned version of every dataset that the step reads: those its assets depend on, so the gate saw them.
 
     A checks-only run of a publisher judges what is published, so it is given that version.
     """
-    names = [*contract.reads]
+    deps = {dep for asset in step.assets for dep in asset.deps or []}
+    names = [name for name in contract.reads if name in deps]
     if not asked.assets:
         names += [name for name in contract.publishes if any(asset == name for asset, _ in asked.checks)]
     current = {name: Dataset(settings.datasets, name).current() for name in names}

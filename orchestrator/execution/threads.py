@@ -143,9 +143,14 @@ class _Threads:
                     thread, context, seen = self.steps.pop(key)
                     thread.join()
                     self.ended[key] = (context, seen)
+                    if seen and seen[-1].is_step_up_for_retry:
+                        yield key, seen[-1]
+                    yield key, event
                 else:
                     self.steps[key][2].append(event)
-                yield key, event
+                    # Dagster may start the next attempt at once: it hears of the retry when this thread has ended.
+                    if not event.is_step_up_for_retry:
+                        yield key, event
                 key, event = self.arrived.get_nowait()
         except queue.Empty:
             return

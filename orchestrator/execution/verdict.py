@@ -77,7 +77,7 @@ def judge(asked: Asked, outcome: Outcome, report: Report, limits: Limits) -> Ver
         name = _signal_name(outcome.signal)
         peak = f"peak memory {format_memory(outcome.peak_memory)}"
         return Verdict(
-            Category.KILLED, f"killed by {name} after {format_duration(outcome.seconds)}, {peak}", aside, True
+            Category.KILLED, f"{name} after {format_duration(outcome.seconds)}, {peak}", aside, True
         )
     code = outcome.exit_code or 0
     if report.exception is not None and report.exception.name != "SystemExit":
@@ -90,7 +90,7 @@ def judge(asked: Asked, outcome: Outcome, report: Report, limits: Limits) -> Ver
         headline = f"blocking check {', '.join(_shown(name) for name in failed)} did not pass"
         return Verdict(Category.CHECK_FAILED, headline, (*_left(outcome), *owed))
     if code != 0:
-        return Verdict(Category.EXITED, f"workload {_exit_text(code)}", aside, retryable=code == EX_TEMPFAIL)
+        return Verdict(Category.EXITED, _exit_text(code), aside, retryable=code == EX_TEMPFAIL)
     if owed:
         return Verdict(Category.VIOLATED, owed[0], (*owed[1:], *aside))
     return Verdict()
@@ -148,7 +148,7 @@ def _exit_text(code: int) -> str:
     meaning = SYSEXITS.get(code)
     if meaning is None and code > 128 and code - 128 in {member.value for member in signal.Signals}:
         meaning = f"as a shell reports {_signal_name(code - 128)}"
-    return f"exited {code} ({meaning})" if meaning else f"exited {code}"
+    return f"code {code} ({meaning})" if meaning else f"code {code}"
 
 
 def _signal_name(number: int) -> str:

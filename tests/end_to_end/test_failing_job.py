@@ -16,11 +16,11 @@ MEGABYTE = 1_000_000
 # What a description says after its category, and what the first line of the failure says.
 HEADLINES = {
     "raises": "workload raised: ValueError: no price for 'plum'",
-    "exits_3": "workload exited: workload exited 3",
-    "exits_75": "workload exited: workload exited 75 (EX_TEMPFAIL: try again)",
+    "exits_3": "workload exited: code 3",
+    "exits_75": "workload exited: code 75 (EX_TEMPFAIL: try again)",
     "never_ends": "timed out: ran longer than its timeout of 3s and was stopped; peak memory <n>",
     "eats_memory": "out of memory: used <n> of the 256Mi its contract allows, and was killed",
-    "is_killed": "killed by signal: killed by SIGKILL after <n>, peak memory <n>",
+    "is_killed": "killed by signal: SIGKILL after <n>, peak memory <n>",
     "fails_check": "check failed: blocking check 'rows_are_positive' on 'fails_check' did not pass",
     "reports_undeclared": "contract violated: reported asset 'not_in_the_contract', "
     "which its contract does not declare for this step",

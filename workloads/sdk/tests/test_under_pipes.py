@@ -127,7 +127,7 @@ def test_folders_come_from_the_platform(piped, tmp_path):
         (
             "BULKHEAD_DATASET_INPUT",
             "no dataset 'input' was handed to this step (BULKHEAD_DATASET_INPUT):"
-            " add `input` to `reads` in defs.yaml",
+            " add `input` to `reads` and to its asset's `deps` in defs.yaml",
         ),
         (
             "BULKHEAD_STORE_DB",

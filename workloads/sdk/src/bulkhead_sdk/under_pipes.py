@@ -1,6 +1,6 @@
 """A step under the platform: everything it reports goes through Dagster Pipes.
 
-The same words go to stdout (reports) and stderr (log lines), so that a step's own output reads like a standalone run.
+The same words go to stdout (reports) and stderr (log lines): a step's own output reads like a standalone run.
 """
 
 from __future__ import annotations
@@ -90,7 +90,9 @@ class UnderPipes:
 
     def dataset(self, name: str) -> Dataset:
         """Return the pinned version; raises MissingInput if the contract does not read it."""
-        path = self._directory("DATASET", name, f"dataset {name!r}", f"add `{name}` to `reads`")
+        path = self._directory(
+            "DATASET", name, f"dataset {name!r}", f"add `{name}` to `reads` and to its asset's `deps`"
+        )
         return Dataset(path, path.name)
 
     def new_version(self, name: str) -> Path:
