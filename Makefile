@@ -38,7 +38,7 @@ lint: setup ## Format check, lint, types, import boundaries.
 	.venv/bin/ruff check .
 	.venv/bin/mypy
 	.venv/bin/lint-imports
-	.venv/bin/dg check yaml
+	@set -e; for file in workloads/*/defs.yaml; do .venv/bin/dg check yaml $${file%/defs.yaml}; done
 	.venv/bin/bulkhead check
 
 clean: ## Remove environments; the state under .bulkhead stays.

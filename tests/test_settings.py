@@ -15,7 +15,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 def test_an_empty_environment_gives_the_defaults() -> None:
     settings = read_settings({})
     assert (settings.project, settings.home) == (REPOSITORY, REPOSITORY / ".bulkhead")
-    assert (settings.backend, settings.stop_grace, settings.console_level) == ("subprocess", 3.0, "INFO")
+    assert (settings.backend, settings.stop_grace) == ("subprocess", 3.0)
     assert settings.max_concurrent == max(4, os.cpu_count() or 1)
     assert (settings.workloads, settings.workspace) == (
         REPOSITORY / "workloads",
@@ -31,11 +31,10 @@ def test_every_setting_is_taken_from_its_variable(tmp_path: Path) -> None:
         "BULKHEAD_BACKEND": "subprocess",
         "BULKHEAD_MAX_CONCURRENT": "7",
         "BULKHEAD_STOP_GRACE": "0.5",
-        "BULKHEAD_CONSOLE_LEVEL": "debug",
     }
     settings = read_settings(variables)
     assert (settings.home, settings.project) == (home, tmp_path)
-    assert (settings.max_concurrent, settings.stop_grace, settings.console_level) == (7, 0.5, "DEBUG")
+    assert (settings.max_concurrent, settings.stop_grace) == (7, 0.5)
     assert [settings.dagster_home, settings.datasets, settings.stores, settings.steps] == [
         home / name for name in ("dagster", "datasets", "stores", "steps")
     ]
@@ -65,10 +64,8 @@ def test_a_relative_home_and_a_tilde_become_whole_paths(tmp_path: Path, monkeypa
         ("BULKHEAD_STOP_GRACE", "-1", "expected seconds, from 0 to 3600."),
         ("BULKHEAD_STOP_GRACE", "nan", "expected seconds, from 0 to 3600."),
         ("BULKHEAD_STOP_GRACE", "inf", "expected seconds, from 0 to 3600."),
-        ("BULKHEAD_CONSOLE_LEVEL", "DEBG",
-         "expected one of CRITICAL, DEBUG, ERROR, INFO, WARNING. Did you mean 'DEBUG'?"),
     ],
-)  # fmt: skip
+)
 def test_a_value_that_cannot_be_used_names_the_variable_and_what_was_expected(name: str, value: str, text: str) -> None:
     with pytest.raises(SettingsError) as refused:
         read_settings({name: value})

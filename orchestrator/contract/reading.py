@@ -143,10 +143,10 @@ def _written(loc: Sequence[str | int], attributes: Any) -> tuple[str | int, ...]
     place: list[str | int] = []
     value = attributes
     for part in loc:
-        if (isinstance(value, dict) and part in value) or (
-            isinstance(value, list | tuple) and isinstance(part, int) and part < len(value)
-        ):
-            value = value[part]
+        is_key = isinstance(value, dict) and part in value
+        if is_key or (isinstance(value, list | tuple) and isinstance(part, int) and part < len(value)):
+            inner: Any = value
+            value = inner[part]
         elif isinstance(value, dict) and part != "[key]" and not place:
             break
         else:

@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from orchestrator.backends.launch import Outcome, Stopped
 from orchestrator.contract.units import format_duration, format_memory
-from orchestrator.execution.report import Asked, CheckName, Report
+from orchestrator.execution.report import Asked, CheckName, Report, WorkloadException
 
 EX_DATAERR, EX_TEMPFAIL = 65, 75
 SYSEXITS = {
@@ -76,16 +76,10 @@ def judge(asked: Asked, outcome: Outcome, report: Report, limits: Limits) -> Ver
     if outcome.signal is not None:
         name = _signal_name(outcome.signal)
         peak = f"peak memory {format_memory(outcome.peak_memory)}"
-        return Verdict(
-            Category.KILLED, f"{name} after {format_duration(outcome.seconds)}, {peak}", aside, True
-        )
+        return Verdict(Category.KILLED, f"{name} after {format_duration(outcome.seconds)}, {peak}", aside, True)
     code = outcome.exit_code or 0
     if report.exception is not None and report.exception.name != "SystemExit":
-        exception = report.exception
-        headline = (
-            f"{exception.name or 'an exception'}: {exception.message.strip().removeprefix(f'{exception.name}: ')}"
-        )
-        return Verdict(Category.RAISED, headline, aside, retryable=True)
+        return Verdict(Category.RAISED, _raised_text(report.exception), aside, retryable=True)
     if failed and code in (0, EX_DATAERR):
         headline = f"blocking check {', '.join(_shown(name) for name in failed)} did not pass"
         return Verdict(Category.CHECK_FAILED, headline, (*_left(outcome), *owed))
@@ -142,6 +136,14 @@ def _left(outcome: Outcome) -> tuple[str, ...]:
     return (
         f"it left {count} process{'es' if count > 1 else ''} behind, which {'were' if count > 1 else 'was'} killed",
     )
+
+
+def _raised_text(exception: WorkloadException) -> str:
+    """Return `Name: message`; the message may carry the name once more, with its module in front."""
+    name = exception.name or "an exception"
+    message = exception.message.strip()
+    first, _, rest = message.partition(": ")
+    return f"{name}: {rest if first.rpartition('.')[2] == name else message}"
 
 
 def _exit_text(code: int) -> str:

@@ -57,7 +57,9 @@ def test_a_killed_supervisor_is_a_lost_process_and_its_strays_are_killed(bench: 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_meant_for_the_platform_does_not_end_the_supervisor(bench: Bench, number: signal.Signals) -> None:
-    source = "import time\nfrom pathlib import Path\nPath('ready').touch()\nwhile not Path('go').exists(): time.sleep(.01)"
+    source = (
+        "import time\nfrom pathlib import Path\nPath('ready').touch()\nwhile not Path('go').exists(): time.sleep(.01)"
+    )
     running = bench.python(source)
     bench.ready()
     os.kill(running._process.pid, number)

@@ -75,7 +75,11 @@ def test_the_exception_of_the_workload_is_kept_with_its_cause(report: Report) ->
     outer = {"message": "outer", "stack": ["line\n"], "name": "ValueError", "cause": cause, "context": None}
     report.take(message("closed", exception=outer))
     assert report.exception is not None
-    assert (report.exception.name, report.exception.message, report.exception.stack) == ("ValueError", "outer", ["line\n"])
+    assert (report.exception.name, report.exception.message, report.exception.stack) == (
+        "ValueError",
+        "outer",
+        ["line\n"],
+    )
     assert report.exception.cause is not None
     assert report.exception.cause.name == "KeyError"
 
@@ -156,8 +160,12 @@ VALUES = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
     max_leaves=5,
 )
-METHODS = st.sampled_from(["opened", "closed", "log", "log_external_stream", "report_custom_message", MATERIALIZED, CHECKED])
-FIELDS = st.sampled_from(["asset_key", "check_name", "passed", "metadata", "message", "level", "text", "exception", "payload"])
+METHODS = st.sampled_from(
+    ["opened", "closed", "log", "log_external_stream", "report_custom_message", MATERIALIZED, CHECKED]
+)
+FIELDS = st.sampled_from(
+    ["asset_key", "check_name", "passed", "metadata", "message", "level", "text", "exception", "payload"]
+)
 MESSAGES = st.builds(message, METHODS).map(json.loads)
 
 
