@@ -23,10 +23,13 @@ attributes:
       assets:
         - key: raw
 """
-TOP_KEYS = "description, env, image, jobs, network, owners, publishes, reads, resources, schedules, secrets, steps, stores, team"
+TOP_KEYS = (
+    "description, env, image, jobs, network, owners, publishes, reads, resources, schedules, secrets, "
+    "steps, stores, team"
+)
 ASSET_KEYS = (
-    "automation_condition, code_version, deps, description, freshness_policy, group_name, key, kinds, metadata, owners, "
-    "partitions_def, skippable, tags"
+    "automation_condition, code_version, deps, description, freshness_policy, group_name, key, kinds, metadata, "
+    "owners, partitions_def, skippable, tags"
 )
 RESERVED = "is set by the platform and cannot be passed on. Take another name."
 
@@ -101,7 +104,7 @@ def test_a_steps_own_limits_stand_over_those_of_the_team(tmp_path: Path) -> None
         ("  team: etl", '  team: "{{ env.TEAM }}"', [
             "3: team: '{{ env.TEAM }}' is not a name. Expected letters, digits and underscores, a letter first."
         ]),
-        ("  image: etl\n", "  image: etl\n  env: [ETL_ROWS, DAGSTER_HOME]\n", [f"5: env[1]: 'DAGSTER_HOME' {RESERVED}"]),
+        ("  image: etl\n", "  image: etl\n  env: [A, DAGSTER_HOME]\n", [f"5: env[1]: 'DAGSTER_HOME' {RESERVED}"]),
         ("  image: etl\n", "  image: etl\n  env: [BULKHEAD_HOME]\n", [f"5: env[0]: 'BULKHEAD_HOME' {RESERVED}"]),
         ("  image: etl\n", "  image: etl\n  env: [LD_PRELOAD]\n", [f"5: env[0]: 'LD_PRELOAD' {RESERVED}"]),
         ("  image: etl\n", "  image: etl\n  secrets: [PATH]\n", [f"5: secrets[0]: 'PATH' {RESERVED}"]),
@@ -138,17 +141,22 @@ def test_a_fault_is_named_with_its_line_its_key_and_what_was_expected(
         (b"\xff\xfe\x00", "cannot be read: 'utf-8' codec can't decode byte 0xff in position 0: invalid start byte"),
         (b"a\0b", "this is not YAML: unacceptable character #x0000: control characters are not allowed."),
         (b"&a [*a]", "this is not YAML: found unconstructable recursive node."),
-        (b"[" * 800 + b"]" * 800, "this is not YAML: maximum recursion depth exceeded."),
     ],
 )
 def test_a_file_that_is_no_mapping_at_all_is_one_problem(tmp_path: Path, content: bytes, text: str) -> None:
     assert problems(tmp_path, content) == [f"workloads/etl/defs.yaml:1: {text}"]
 
 
+def test_a_file_nested_too_deeply_is_one_problem(tmp_path: Path) -> None:
+    (text,) = problems(tmp_path, "[" * 800 + "]" * 800)
+    assert text.startswith("workloads/etl/defs.yaml:1: this is not YAML: maximum recursion depth exceeded")
+
+
 def test_every_fault_of_a_file_is_found_at_once_in_the_order_of_its_lines(tmp_path: Path) -> None:
     text = SOUND.replace("etl", "1etl", 1).replace("      run:", "      timeout: soon\n      run:") + "  network: all\n"
     assert problems(tmp_path, text) == [
-        "workloads/etl/defs.yaml:3: team: '1etl' is not a name. Expected letters, digits and underscores, a letter first.",
+        "workloads/etl/defs.yaml:3: team: '1etl' is not a name. Expected letters, digits and underscores, "
+        "a letter first.",
         "workloads/etl/defs.yaml:7: steps[0].timeout: 'soon' is not a duration. Expected a number with a unit: "
         "30s, 5m, 1h30m.",
         "workloads/etl/defs.yaml:11: network: found 'all'. Expected 'none' or 'data'.",

@@ -71,7 +71,8 @@ def test_a_dataset_that_nobody_publishes_cannot_be_read(tmp_path: Path, reads: s
           "publishes[0]: dataset 'measurements' is already published by team 'etl'. A dataset has one publisher."]),
         ({"stores": {"etl": "ro"}},
          ["stores.etl: store 'etl' is private to team 'etl'. Read its datasets, or take another name."]),
-        ({"jobs": {"etl_job": {}}}, ["jobs.etl_job: job 'etl_job' is already declared by team 'etl'. Take another name."]),
+        ({"jobs": {"etl_job": {}}},
+         ["jobs.etl_job: job 'etl_job' is already declared by team 'etl'. Take another name."]),
     ],
 )  # fmt: skip
 def test_a_name_that_an_earlier_team_has_cannot_be_claimed(
@@ -95,7 +96,8 @@ def test_a_check_on_another_teams_asset_is_refused(tmp_path: Path) -> None:
     [
         ({"team": "mll"}, ["team: found 'mll'. Expected 'ml', the name of its folder."]),
         ({"steps": [step("a", **CHECKED), step("measurements")]},
-         ["steps[0].checks[0].asset: asset 'measurements' is made by step 'measurements'. Declare check 'good' there."]),
+         ["steps[0].checks[0].asset: asset 'measurements' is made by step 'measurements'. "
+          "Declare check 'good' there."]),
         ({"steps": [step("measurements", checks=CHECKED["checks"] * 2)]},
          ["steps[0].checks[1].name: check 'good' on 'measurements' is declared twice."]),
         ({"steps": [step("m", checks=[{"name": "good", "asset": "m", "blocking": "{{ x }}"}])]},

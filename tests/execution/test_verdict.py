@@ -68,7 +68,8 @@ def test_a_blocking_check_that_did_not_pass_fails_the_step_whatever_its_severity
     [
         ([], "exited 0 without a word: Pipes was never opened, and nothing was reported", ()),
         ([OPENED], "Pipes was opened and never closed",
-         ("asset 'a' was not reported", "check 'good' on 'a' was not reported", "check 'aside' on 'a' was not reported")),
+         ("asset 'a' was not reported", "check 'good' on 'a' was not reported",
+          "check 'aside' on 'a' was not reported")),
         (without(CLOSED), "Pipes was opened and never closed", ()),
         (without(MADE), "asset 'a' was not reported", ()),
         (without(EARNED[2]), "check 'good' on 'a' was not reported", ()),
