@@ -68,7 +68,7 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
     """
     env = dict(os.environ if environment is None else environment)
     project = Path(env.get("BULKHEAD_PROJECT") or Path(__file__).resolve().parent.parent).absolute()
-    backend = env.get("BULKHEAD_BACKEND", "subprocess")
+    backend = env.get("BULKHEAD_BACKEND") or "subprocess"
     if backend not in BACKEND_NAMES:
         hint = did_you_mean(backend, BACKEND_NAMES)
         raise SettingsError(f"BULKHEAD_BACKEND={backend!r}: expected one of {listed(BACKEND_NAMES)}.{hint}")
@@ -86,7 +86,7 @@ def _number(env: Mapping[str, str], name: str, default: int) -> int:
     text = env.get(name, "")
     if not text:
         return default
-    if not text.isdigit() or int(text) < 1:
+    if not (text.isascii() and text.isdigit()) or int(text) < 1:
         raise SettingsError(f"{name}={text!r}: expected a whole number, 1 or more.")
     return int(text)
 

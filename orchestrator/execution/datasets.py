@@ -111,6 +111,11 @@ def _files(folder: Path) -> Iterator[Path]:
         if path.is_symlink() or not (path.is_file() or path.is_dir()):
             raise PublishError(f"{path.relative_to(folder).as_posix()!r} is no plain file; a version holds files only")
         if path.is_file():
+            if path.stat().st_nlink > 1:
+                name = path.relative_to(folder).as_posix()
+                raise PublishError(
+                    f"{name!r} has another name outside the version (a hard link); write a file of its own"
+                )
             yield path
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 CHUNK = 1 << 20
+MAX_LINE = 64 << 20
 
 
 class MessageFile:
@@ -17,20 +18,35 @@ class MessageFile:
         self.path = path
         fd = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         self._file = os.fdopen(fd, "rb", buffering=0)
-        self._rest = b""
+        self._parts: list[bytes] = []
+        self._length = 0
         self.shrunk = False
+        self.too_long = False
 
     def lines(self) -> Iterator[bytes]:
         """Yield every complete line that was written since the last call."""
         if os.fstat(self._file.fileno()).st_size < self._file.tell():
             self.shrunk = True
         while chunk := self._file.read(CHUNK):
-            *complete, self._rest = (self._rest + chunk).split(b"\n") if b"\n" in chunk else (self._rest + chunk,)
-            yield from (line for line in complete if line.strip())
+            first, *others = chunk.split(b"\n")
+            self._keep(first)
+            for line in others:
+                complete, self._parts, self._length = b"".join(self._parts), [], 0
+                if complete.strip():
+                    yield complete
+                self._keep(line)
 
     def rest(self) -> bytes:
         """Return what follows the last newline: a message cut off, or nothing."""
-        return self._rest.strip()
+        return b"".join(self._parts).strip()
+
+    def _keep(self, part: bytes) -> None:
+        """Keep a part of a line; of a line past the limit only its beginning is kept."""
+        self._length += len(part)
+        if self._length <= MAX_LINE:
+            self._parts.append(part)
+        else:
+            self.too_long = True
 
     def close(self) -> None:
         self._file.close()

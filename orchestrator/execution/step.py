@@ -12,6 +12,7 @@ import dagster as dg
 from orchestrator.backends import BACKENDS, Running
 from orchestrator.backends.launch import Launch, LaunchError, Outcome, Stopped
 from orchestrator.contract.model import Contract, Step
+from orchestrator.contract.units import format_memory
 from orchestrator.execution.asking import Partition, asked_of, partition_of, pipes_extras, upstream_of
 from orchestrator.execution.dagster_internals import (
     build_external_execution_context_data,
@@ -20,7 +21,7 @@ from orchestrator.execution.dagster_internals import (
 from orchestrator.execution.datasets import Dataset, PublishError, version_of
 from orchestrator.execution.failure import describe, failure, measured, reproduction, tail
 from orchestrator.execution.gate import closed_gates
-from orchestrator.execution.messages import MessageFile
+from orchestrator.execution.messages import MAX_LINE, MessageFile
 from orchestrator.execution.platform import Platform
 from orchestrator.execution.report import (
     Asked,
@@ -174,6 +175,8 @@ class StepRun:
             raise
         if messages.rest():
             yield from self._act(self.report.take(messages.rest()), folder, stdout)
+        if messages.too_long:
+            self.report.violated(f"sent a message longer than {format_memory(MAX_LINE)}")
         if messages.shrunk:
             self.report.violated("its messages file was truncated while it ran")
         if stopped is not None:

@@ -130,3 +130,27 @@ def test_every_staging_folder_is_its_own_and_carries_its_owner(dataset: Dataset)
     first, second = dataset.stage("123"), dataset.stage("123")
     assert first != second
     assert [folder.name.startswith("123-") for folder in (first, second)] == [True, True]
+
+
+def test_a_file_with_another_name_outside_the_version_is_refused(tmp_path):
+    staged = tmp_path / "staged"
+    staged.mkdir()
+    (tmp_path / "kept").write_text("rows")
+    (staged / "rows.parquet").hardlink_to(tmp_path / "kept")
+    with pytest.raises(PublishError) as refused:
+        version_of(staged)
+    assert str(refused.value) == (
+        "'rows.parquet' has another name outside the version (a hard link); write a file of its own"
+    )
+
+
+def test_a_version_torn_by_a_crash_is_replaced_when_it_is_published_again(tmp_path):
+    dataset = Dataset(tmp_path, "things")
+    staged = dataset.stage("1@1")
+    (staged / "rows.parquet").write_text("all of it")
+    version = version_of(staged)
+    torn = dataset.path(version)
+    torn.mkdir()
+    (torn / "rows.parquet").write_text("half")
+    assert (dataset.publish(staged, version) / "rows.parquet").read_text() == "all of it"
+    assert dataset.current() == version

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from orchestrator.execution.messages import CHUNK, MessageFile
+from orchestrator.execution.messages import CHUNK, MAX_LINE, MessageFile
 
 
 @pytest.fixture
@@ -94,3 +94,15 @@ def test_however_writes_are_cut_the_same_lines_come_out(tmp_path: Path, parts: l
     assert got == [line for line in complete if line.strip()]
     assert messages.rest() == rest.strip()
     messages.close()
+
+
+def test_of_a_line_past_the_limit_only_the_beginning_is_kept_and_the_next_line_is_read(tmp_path):
+    file = MessageFile(tmp_path / "messages")
+    with (tmp_path / "messages").open("ab") as writer:
+        for _ in range(66):
+            writer.write(b"x" * (1 << 20))
+        writer.write(b"\nnext\n")
+    first, second = list(file.lines())
+    assert file.too_long
+    assert len(first) <= MAX_LINE
+    assert second == b"next"
