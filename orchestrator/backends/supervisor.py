@@ -137,10 +137,10 @@ class Supervisor:
             self.stop()
         left = len(descendants(os.getpid())) if self.ended is not None else 0
         self.kill_everything()
-        usage = os.times()
+        usage = resource.getrusage(resource.RUSAGE_CHILDREN)
         status = self.ended if self.ended is not None else signal.SIGKILL
         end = {"signal": os.WTERMSIG(status)} if os.WIFSIGNALED(status) else {"exit": os.waitstatus_to_exitcode(status)}
-        self.tell(**end, cpu=usage.children_user + usage.children_system, peak=_peak(), left=left)
+        self.tell(**end, cpu=usage.ru_utime + usage.ru_stime, peak=_peak(), left=left)
 
     def stop(self) -> None:
         """Ask the group to end (INT), then all descendants (TERM); return when they did or time is up."""

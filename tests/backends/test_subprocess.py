@@ -203,7 +203,7 @@ def test_a_process_under_its_memory_limit_is_left_alone_and_its_peak_is_told(ben
 def test_cpu_seconds_cover_what_the_process_and_its_children_used(bench: Bench) -> None:
     burn = "import time\nwhile time.process_time() < 0.3: pass"
     outcome = end(bench.python(f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', {burn!r}])\n{burn}"))
-    assert outcome.cpu_seconds >= 0.6
+    assert 0.55 < outcome.cpu_seconds < 6
 
 
 def test_stop_lets_a_process_end_by_itself_on_an_interrupt(bench: Bench) -> None:
