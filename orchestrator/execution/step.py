@@ -1,6 +1,5 @@
 """One step: admit, launch, watch, verdict, report. The body of every thin asset is `run_step`."""
 
-import os
 import time
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack
@@ -14,32 +13,20 @@ from orchestrator.backends.launch import Launch, LaunchError, Outcome, Stopped
 from orchestrator.contract.model import Contract, Step
 from orchestrator.contract.units import format_memory
 from orchestrator.execution.asking import Partition, asked_of, partition_of, pipes_extras, upstream_of
-from orchestrator.execution.dagster_internals import (
-    build_external_execution_context_data,
-    metadata_map_from_external,
-)
-from orchestrator.execution.datasets import Dataset, PublishError, version_of
+from orchestrator.execution.dagster_internals import build_external_execution_context_data
+from orchestrator.execution.datasets import Dataset, PublishError
 from orchestrator.execution.failure import describe, failure, measured, reproduction, tail
 from orchestrator.execution.gate import closed_gates
 from orchestrator.execution.messages import MAX_LINE, MessageFile
 from orchestrator.execution.platform import Platform
-from orchestrator.execution.report import (
-    Asked,
-    CheckReport,
-    CustomMessage,
-    Event,
-    LogLine,
-    Materialization,
-    Report,
-    StreamText,
-)
+from orchestrator.execution.recording import Recorder
+from orchestrator.execution.report import Asked, Report
 from orchestrator.execution.resolve import StepFolder, step_folder
 from orchestrator.execution.run_state import LOGS, RunState, StepLogs, run_state
-from orchestrator.execution.verdict import Category, Limits, Verdict, judge, missing_checks
+from orchestrator.execution.verdict import Category, Limits, Verdict, judge
 
 WATCH_SECONDS = 0.05
 INFRASTRUCTURE_RETRIES, INFRASTRUCTURE_DELAY = 2, 1.0
-SANDBOX_TIER = "process"
 
 
 def run_step(context: dg.AssetExecutionContext, platform: Platform, contract: Contract, step: Step) -> Iterator[Any]:
@@ -62,8 +49,6 @@ class StepRun:
     step: Step
     asked: Asked = field(init=False)
     report: Report = field(init=False)
-    held_back: list[CheckReport] = field(default_factory=list)
-    versions: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.asked = asked_of(self.context, self.step)
@@ -109,29 +94,27 @@ class StepRun:
                 folder = stack.enter_context(
                     step_folder(self.platform.settings, self.contract, self.step, self.asked, config, pipes)
                 )
-                launch = self._launch(folder, attempt, stack)
+                logs = _logs(folder, stack)
+                launch = self._launch(folder, logs, attempt)
+                recorder = Recorder(self.context, self.platform.settings, self.asked, self.report, folder, logs)
                 messages = MessageFile(launch.messages)
                 stack.callback(messages.close)
                 self.context.log.debug(f"launching: {' '.join(launch.argv)}")
                 running = BACKENDS[self.platform.settings.backend]().start(launch)
-                outcome = yield from self._watch(running, messages, folder, state)
+                outcome = yield from self._watch(running, messages, recorder, state)
             except LaunchError as error:
                 category = Category.INFRASTRUCTURE if error.infrastructure else Category.VIOLATED
                 raise self._refused(Verdict(category, str(error), retryable=error.infrastructure)) from None
-            yield from self._flush()
+            yield from recorder.flush()
             verdict = judge(self.asked, outcome, self.report, self.limits)
             if verdict.green:
-                verdict = self._publish(folder, verdict)
+                verdict = self._publish(recorder, verdict)
             if not verdict.green:
-                yield from self._missing_results()
+                yield from recorder.missing_results()
                 raise self._failed(verdict, outcome, launch, folder, partition)
             self.context.log.debug(f"step measured: {measured(outcome)}")
 
-    def _launch(self, folder: StepFolder, attempt: int, stack: ExitStack) -> Launch:
-        logs = LOGS.get()
-        if logs is None:
-            opened = [stack.enter_context((folder.scratch / name).open("a+b")) for name in ("stdout", "stderr")]
-            logs = StepLogs(opened[0].fileno(), opened[1].fileno())
+    def _launch(self, folder: StepFolder, logs: StepLogs, attempt: int) -> Launch:
         return Launch(
             labels={
                 "run": self.context.run_id,
@@ -151,10 +134,9 @@ class StepRun:
         )
 
     def _watch(
-        self, running: Running, messages: MessageFile, folder: StepFolder, state: RunState
+        self, running: Running, messages: MessageFile, recorder: Recorder, state: RunState
     ) -> Generator[Any, None, Outcome]:
         """Yield results as they arrive until the process has ended; return its outcome."""
-        stdout = LOGS.get()
         deadline = time.monotonic() + self.limits.timeout if self.limits.timeout else None
         stopped: Stopped | None = None
         outcome: Outcome | None = None
@@ -162,7 +144,7 @@ class StepRun:
             while outcome is None:
                 outcome = running.wait(WATCH_SECONDS)
                 for line in messages.lines():
-                    yield from self._act(self.report.take(line), folder, stdout)
+                    yield from recorder.take(line)
                 if outcome is None and stopped is None:
                     if state.cancelled():
                         stopped = Stopped.CANCELLED
@@ -174,7 +156,7 @@ class StepRun:
             _end(running, outcome)
             raise
         if messages.rest():
-            yield from self._act(self.report.take(messages.rest()), folder, stdout)
+            yield from recorder.take(messages.rest())
         if messages.too_long:
             self.report.violated(f"sent a message longer than {format_memory(MAX_LINE)}")
         if messages.shrunk:
@@ -183,108 +165,11 @@ class StepRun:
             outcome = replace(outcome, stopped=outcome.stopped or stopped)
         return outcome
 
-    def _act(self, event: Event | None, folder: StepFolder, logs: StepLogs | None) -> Iterator[Any]:
-        if isinstance(event, LogLine):
-            getattr(self.context.log, event.level)(event.message)
-        elif isinstance(event, StreamText) and logs is not None:
-            os.write(logs.stdout if event.stream == "stdout" else logs.stderr, event.text.encode())
-        elif isinstance(event, CustomMessage):
-            self.context.log.info(f"custom message: {event.payload!r}")
-        elif isinstance(event, Materialization):
-            yield from self._materialized(event, folder)
-        elif isinstance(event, CheckReport):
-            if event.asset_key in self.report.materialized or event.asset_key not in self.asked.assets:
-                yield from self._checked(event)
-            else:
-                self.held_back.append(event)
-
-    def _materialized(self, event: Materialization, folder: StepFolder) -> Iterator[Any]:
-        key = event.asset_key
-        metadata = self._metadata(event)
-        version = event.data_version
-        if key in folder.staged:
-            try:
-                self.versions[key] = version_of(folder.staged[key])
-            except (PublishError, OSError) as error:
-                self.report.violated(f"dataset {key!r}: {error}")
-            else:
-                if version not in (None, self.versions[key]):
-                    self.report.violated(
-                        f"reported version {version!r} of dataset {key!r}; its files are version {self.versions[key]!r}"
-                    )
-                version = self.versions[key]
-                metadata["bulkhead/dataset_version"] = dg.MetadataValue.text(version)
-                path = Dataset(self.platform.settings.datasets, key).path(version)
-                metadata["bulkhead/dataset_path"] = dg.MetadataValue.path(str(path))
-        metadata |= {f"bulkhead/read_{name}": dg.MetadataValue.text(used) for name, used in folder.inputs.items()}
-        metadata["bulkhead/isolation"] = dg.MetadataValue.text(f"{self.platform.settings.backend}/{SANDBOX_TIER}")
-        yield dg.MaterializeResult(
-            asset_key=dg.AssetKey.from_escaped_user_string(key),
-            metadata=metadata,
-            data_version=dg.DataVersion(version) if version is not None else None,
-        )
-        ready = [check for check in self.held_back if check.asset_key == key]
-        self.held_back = [check for check in self.held_back if check.asset_key != key]
-        for check in ready:
-            yield from self._checked(check)
-
-    def _checked(self, event: CheckReport) -> Iterator[Any]:
-        yield dg.AssetCheckResult(
-            asset_key=dg.AssetKey.from_escaped_user_string(event.asset_key),
-            check_name=event.check_name,
-            passed=event.passed,
-            severity=dg.AssetCheckSeverity(event.severity),
-            metadata=self._metadata(event),
-        )
-
-    def _metadata(self, event: Materialization | CheckReport) -> dict[str, Any]:
-        metadata: dict[str, Any] = {}
-        for name, item in (event.metadata or {}).items():
-            try:
-                value: Any = item.model_dump()
-                metadata |= metadata_map_from_external({name: value})
-            except Exception as error:  # noqa: BLE001 (whatever the workload sent, it is its fault)
-                what = str(error).splitlines()[0] if str(error) else type(error).__name__
-                self.report.violated(f"metadata {name!r} of {event.asset_key!r} is no {item.type!r} value: {what}")
-        return metadata
-
-    def _flush(self) -> Iterator[Any]:
-        """Put on record the checks of assets that were never reported; they stand on no materialization."""
-        for check in self.held_back:
-            yield self._unattached(
-                check.asset_key, check.check_name, check.passed, check.severity, self._metadata(check)
-            )
-
-    def _missing_results(self) -> Iterator[Any]:
-        """Record a blocking check that was owed on a reported asset, and never came, as failed."""
-        for asset, name in missing_checks(self.asked, self.report):
-            if (asset, name) in self.asked.blocking and asset in self.report.materialized:
-                yield from self._checked(
-                    CheckReport.model_validate(
-                        {
-                            "asset_key": asset,
-                            "check_name": name,
-                            "passed": False,
-                            "metadata": {"reason": {"raw_value": "not reported by the workload", "type": "text"}},
-                        }
-                    )
-                )
-
-    def _unattached(self, asset: str, name: str, passed: bool, severity: str, metadata: dict[str, Any]) -> Any:
-        return dg.AssetCheckEvaluation(
-            asset_key=dg.AssetKey.from_escaped_user_string(asset),
-            check_name=name,
-            passed=passed,
-            metadata=metadata,
-            severity=dg.AssetCheckSeverity(severity),
-            blocking=(asset, name) in self.asked.blocking,
-        )
-
-    def _publish(self, folder: StepFolder, verdict: Verdict) -> Verdict:
+    def _publish(self, recorder: Recorder, verdict: Verdict) -> Verdict:
         """Move the pointers of the datasets this step made, now that its verdict is green."""
-        for name, staged in folder.staged.items():
+        for name, staged in recorder.folder.staged.items():
             try:
-                path = Dataset(self.platform.settings.datasets, name).publish(staged, self.versions[name])
+                path = Dataset(self.platform.settings.datasets, name).publish(staged, recorder.versions[name])
             except PublishError as error:
                 return Verdict(Category.VIOLATED, str(error))
             self.context.log.info(f"published dataset {name} version {path.name}")
@@ -316,6 +201,15 @@ class StepRun:
 
     def _waiting(self, holder: str) -> None:
         self.context.log.info(f"waiting for the stores of team {self.contract.team}, held by {holder}")
+
+
+def _logs(folder: StepFolder, stack: ExitStack) -> StepLogs:
+    """Return the step's own compute log; outside the thread executor, files in its scratch folder."""
+    logs = LOGS.get()
+    if logs is None:
+        opened = [stack.enter_context((folder.scratch / name).open("a+b")) for name in ("stdout", "stderr")]
+        logs = StepLogs(opened[0].fileno(), opened[1].fileno())
+    return logs
 
 
 def _end(running: Running, outcome: Outcome | None) -> None:
