@@ -5,13 +5,14 @@ looked up by name, at launch, in `Settings.environment`.
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from orchestrator.errors import SettingsError, did_you_mean, listed
 
 BACKEND_NAMES = ("subprocess",)
+SANDBOX_MODES = ("auto", "required", "off")
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,8 @@ class Settings:
         home: the platform's state (`BULKHEAD_HOME`, default `<project>/.bulkhead`); may contain spaces.
         project: the folder that holds `workloads/` and `deployment/` (`BULKHEAD_PROJECT`).
         backend: where steps run (`BULKHEAD_BACKEND`).
+        sandbox: whether the embedded backend uses bwrap (`BULKHEAD_SANDBOX`): `auto` where it works, `required`, `off`.
+        secrets: folder with a file for each secret (`BULKHEAD_SECRETS`), or None.
         max_concurrent: steps of one run at the same time (`BULKHEAD_MAX_CONCURRENT`, default: processors, at least 4).
         stop_grace: seconds a step has after INT, and again after TERM, before the next signal.
         environment: what the platform itself was started with; never printed.
@@ -30,6 +33,8 @@ class Settings:
     home: Path
     project: Path
     backend: str = "subprocess"
+    sandbox: str = "auto"
+    secrets: Path | None = None
     max_concurrent: int = 4
     stop_grace: float = 3.0
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -68,18 +73,24 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
     """
     env = dict(os.environ if environment is None else environment)
     project = Path(env.get("BULKHEAD_PROJECT") or Path(__file__).resolve().parent.parent).absolute()
-    backend = env.get("BULKHEAD_BACKEND") or "subprocess"
-    if backend not in BACKEND_NAMES:
-        hint = did_you_mean(backend, BACKEND_NAMES)
-        raise SettingsError(f"BULKHEAD_BACKEND={backend!r}: expected one of {listed(BACKEND_NAMES)}.{hint}")
     return Settings(
         home=Path(env.get("BULKHEAD_HOME") or project / ".bulkhead").expanduser().absolute(),
         project=project,
-        backend=backend,
+        backend=_one_of(env, "BULKHEAD_BACKEND", BACKEND_NAMES),
+        sandbox=_one_of(env, "BULKHEAD_SANDBOX", SANDBOX_MODES),
+        secrets=Path(env["BULKHEAD_SECRETS"]).expanduser().absolute() if env.get("BULKHEAD_SECRETS") else None,
         max_concurrent=_number(env, "BULKHEAD_MAX_CONCURRENT", max(4, os.cpu_count() or 1)),
         stop_grace=_seconds(env, "BULKHEAD_STOP_GRACE", 3.0),
         environment=env,
     )
+
+
+def _one_of(env: Mapping[str, str], name: str, known: Sequence[str]) -> str:
+    """Return the value of a variable; the first of the known ones if it is not set."""
+    value = env.get(name) or known[0]
+    if value not in known:
+        raise SettingsError(f"{name}={value!r}: expected one of {listed(known)}.{did_you_mean(value, known)}")
+    return value
 
 
 def _number(env: Mapping[str, str], name: str, default: int) -> int:

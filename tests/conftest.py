@@ -15,6 +15,8 @@ from typing import Any
 import pytest
 import yaml
 
+from orchestrator.backends.sandbox import find_sandbox
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 BULKHEAD = Path(sys.executable).parent / "bulkhead"
 LAUNCH = Path(__file__).parent / "launch.py"
@@ -181,6 +183,16 @@ def wait_for(condition: Callable[[], Any], what: str) -> Any:
             return value
         time.sleep(0.05)
     raise AssertionError(f"never happened: {what}")
+
+
+def needs_sandbox() -> None:
+    """Skip a test where there is no sandbox, saying so; in CI that is a failure."""
+    reason = find_sandbox().reason
+    if reason:
+        message = f"NOT RUN: no sandbox on this machine ({reason})"
+        if os.environ.get("CI"):
+            pytest.fail(message)
+        pytest.skip(message)
 
 
 @pytest.fixture

@@ -4,13 +4,24 @@ from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from orchestrator.backends.launch import Launch, Outcome
+from orchestrator.errors import SettingsError
+from orchestrator.settings import Settings
 
 
 class Running(Protocol):
-    """A workload that was started. Every method may be called from the thread that waits for it only."""
+    """A workload that was launched. Every method may be called from the thread that waits for it only."""
+
+    @property
+    def started(self) -> bool:
+        """Whether the workload's own process runs, or did run."""
+        ...
 
     def wait(self, seconds: float) -> Outcome | None:
-        """Wait up to `seconds` for the end; return how it ended, or None while it still runs."""
+        """Wait up to `seconds` for the end; return how it ended, or None while it still runs.
+
+        Raises:
+            LaunchError: it turned out that it could not be started.
+        """
         ...
 
     def stop(self) -> None:
@@ -21,6 +32,11 @@ class Running(Protocol):
 class Backend(Protocol):
     """Starts workloads."""
 
+    @property
+    def tier(self) -> str:
+        """How a step is kept apart from the machine and from other steps, in a word or two for metadata."""
+        ...
+
     def start(self, launch: Launch) -> Running:
         """Start one workload.
 
@@ -30,10 +46,23 @@ class Backend(Protocol):
         ...
 
 
-def _subprocess() -> Backend:
+def _subprocess(settings: Settings) -> Backend:
+    from orchestrator.backends.sandbox import find_sandbox
     from orchestrator.backends.subprocess import SubprocessBackend
 
-    return SubprocessBackend()
+    if settings.sandbox == "required" and find_sandbox().bwrap is None:
+        remedy = "Install bubblewrap, or set it to 'auto'."
+        raise SettingsError(f"BULKHEAD_SANDBOX='required', and there is none: {find_sandbox().reason}. {remedy}")
+    return SubprocessBackend(settings.sandbox != "off", hidden=(settings.home, settings.project))
 
 
-BACKENDS: Mapping[str, Callable[[], Backend]] = {"subprocess": _subprocess}
+BACKENDS: Mapping[str, Callable[[Settings], Backend]] = {"subprocess": _subprocess}
+
+
+def backend_of(settings: Settings) -> Backend:
+    """Return the backend that the settings name.
+
+    Raises:
+        SettingsError: it cannot give what the settings demand.
+    """
+    return BACKENDS[settings.backend](settings)

@@ -17,6 +17,39 @@ class LaunchError(BulkheadError):
 
 
 @dataclass(frozen=True)
+class Limits:
+    """What a step may use, over its whole process tree; None where there is no limit.
+
+    Attributes:
+        timeout: seconds from its start to its end.
+        start_timeout: seconds from the launch to its start.
+        memory: bytes that no file backs.
+        cpu_time: seconds of processor time, all processes together.
+        cores: how many processors it may keep busy.
+        pids: processes and threads.
+        open_files: file descriptors.
+        output: bytes written to stdout, stderr and the messages file.
+    """
+
+    timeout: float | None = None
+    start_timeout: float | None = None
+    memory: int | None = None
+    cpu_time: float | None = None
+    cores: float | None = None
+    pids: int | None = None
+    open_files: int | None = None
+    output: int | None = None
+
+
+@dataclass(frozen=True)
+class Mount:
+    """A folder that a step is given beside its own code and scratch folder."""
+
+    path: Path
+    writable: bool = False
+
+
+@dataclass(frozen=True)
 class Launch:
     """One resolved request to run a step's process.
 
@@ -28,7 +61,10 @@ class Launch:
         scratch: folder of this step alone: context, messages, home and temporary files.
         messages: the file that the process writes its Pipes messages to.
         stdout, stderr: open file descriptors that take the process's output.
-        memory: bytes that the process tree may hold, or None.
+        mounts: the stores and datasets it may see.
+        secrets: folder below `scratch` with a file for each secret, or None.
+        network: whether it may reach other machines.
+        limits: what it may use.
         grace: seconds between INT and TERM, and between TERM and KILL.
     """
 
@@ -40,7 +76,10 @@ class Launch:
     messages: Path
     stdout: int
     stderr: int
-    memory: int | None = None
+    mounts: tuple[Mount, ...] = ()
+    secrets: Path | None = None
+    network: bool = False
+    limits: Limits = Limits()
     grace: float = 3.0
 
 
@@ -48,8 +87,34 @@ class Stopped(StrEnum):
     """Why the platform, and not the workload itself, ended a process."""
 
     OUT_OF_MEMORY = "out of memory"
+    CPU_TIME = "cpu time"
+    PIDS = "pids"
+    OPEN_FILES = "open files"
+    OUTPUT = "output"
     TIMED_OUT = "timed out"
+    START_TIMED_OUT = "start timed out"
     CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What a process tree used, at its highest measured point or in sum.
+
+    Attributes:
+        memory: bytes. cpu_seconds: user and system time. pids: processes and threads at once.
+        open_files: file descriptors at once; 0 where no limit asks for them to be counted.
+        output: bytes of stdout, stderr and messages. output_lost: bytes that the log could not take.
+        starting: seconds from the launch to its start. seconds: from its start to its end.
+    """
+
+    memory: int = 0
+    cpu_seconds: float = 0.0
+    pids: int = 0
+    open_files: int = 0
+    output: int = 0
+    output_lost: int = 0
+    starting: float = 0.0
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -61,17 +126,13 @@ class Outcome:
         signal: the signal that killed it, or None.
         stopped: why the platform stopped it, or None.
         lost: what is known if the process vanished without a trace, or None.
-        peak_memory: bytes the process tree held at its highest measured point.
-        cpu_seconds: user and system time of the process tree.
-        seconds: wall time from start to end.
         left_behind: processes that still ran when the main one ended; they were killed.
+        usage: what it used.
     """
 
     exit_code: int | None = None
     signal: int | None = None
     stopped: Stopped | None = None
     lost: str | None = None
-    peak_memory: int = 0
-    cpu_seconds: float = 0.0
-    seconds: float = 0.0
     left_behind: int = 0
+    usage: Usage = Usage()

@@ -9,17 +9,27 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import psutil
+from orchestrator.backends.launch import Launch, LaunchError, Outcome, Stopped, Usage
+from orchestrator.backends.sandbox import find_sandbox, sandbox_argv
+from orchestrator.backends.supervision.cgroups import remove_fence
 
-from orchestrator.backends import supervisor
-from orchestrator.backends.launch import Launch, LaunchError, Outcome, Stopped
-
-MEMORY_SAMPLE_SECONDS = 0.1
 # Every process of a step carries this variable, so that strays can be found by it.
 LAUNCH_VARIABLE = "BULKHEAD_LAUNCH"
+# The supervisor sees the folder above its package alone.
+BOOT = "import sys; sys.path.append(sys.argv.pop(1)); from supervision.supervisor import main; main()"
+# What a supervisor that was told to stop may take longer than its two graces.
+DEAF_SECONDS = 10.0
+BROKEN = {
+    "memory": Stopped.OUT_OF_MEMORY,
+    "cpu": Stopped.CPU_TIME,
+    "pids": Stopped.PIDS,
+    "open_files": Stopped.OPEN_FILES,
+    "output": Stopped.OUTPUT,
+}
 
 
 def find_command(launch: Launch) -> str:
@@ -37,26 +47,49 @@ def find_command(launch: Launch) -> str:
     return found
 
 
-def supervisor_argv(program: str, launch: Launch, lifeline: int, status: int) -> list[str]:
+def supervisor_argv(program: str, launch: Launch, wrap: Sequence[str], lifeline: int, status: int) -> list[str]:
     """Return the command line of the supervisor for a launch; variables by name, never by value."""
+    limits = launch.limits
     spec = {
         "argv": [program, *launch.argv[1:]],
         "env": sorted({*launch.env, LAUNCH_VARIABLE}),
+        "wrap": list(wrap),
+        "limits": {
+            "memory": limits.memory,
+            "cpu": limits.cpu_time,
+            "pids": limits.pids,
+            "open_files": limits.open_files,
+            "output": limits.output,
+        },
+        "cores": limits.cores,
+        "name": launch.scratch.name,
+        "messages": str(launch.messages),
+        "secrets": str(launch.secrets) if launch.secrets else None,
+        "grace": launch.grace,
         "lifeline": lifeline,
         "status": status,
-        "grace": launch.grace,
     }
-    return [sys.executable, "-I", "-S", supervisor.__file__, json.dumps(spec)]
+    return [sys.executable, "-I", "-S", "-c", BOOT, str(Path(__file__).parent), json.dumps(spec)]
 
 
 class SubprocessBackend:
-    """Starts steps as process trees of this machine."""
+    """Starts steps as process trees of this machine; in a sandbox if `sandboxed`."""
+
+    def __init__(self, sandboxed: bool = False, hidden: Sequence[Path] = ()) -> None:
+        self.sandboxed, self.hidden = sandboxed, hidden
+
+    @property
+    def tier(self) -> str:
+        """How a step is kept apart here, for metadata."""
+        return find_sandbox().tier if self.sandboxed else "none (switched off)"
 
     def start(self, launch: Launch) -> "RunningProcess":
         program = find_command(launch)
+        bwrap = find_sandbox().bwrap if self.sandboxed else None
+        wrap = sandbox_argv(bwrap, launch, self.hidden) if bwrap else []
         lifeline_read, lifeline = os.pipe()
         status, status_write = os.pipe()
-        argv = supervisor_argv(program, launch, lifeline_read, status_write)
+        argv = supervisor_argv(program, launch, wrap, lifeline_read, status_write)
         try:
             process = subprocess.Popen(
                 argv,
@@ -84,43 +117,35 @@ class RunningProcess:
     def __init__(self, process: "subprocess.Popen[bytes]", launch: Launch, lifeline: int, status: int) -> None:
         self._process, self._launch = process, launch
         self._lifeline, self._status = lifeline, status
-        self._started = time.monotonic()
-        self._sampled = 0.0
-        self._peak = 0
-        self._out_of_memory = False
+        self._launched = time.monotonic()
+        self._started: float | None = None
+        self._deaf: float | None = None
         self._words = b""
+
+    @property
+    def started(self) -> bool:
+        return self._started is not None
 
     def wait(self, seconds: float) -> Outcome | None:
         ready, _, _ = select.select([self._status], [], [], seconds)
         if ready:
             word = os.read(self._status, 65536)
             self._words += word
+            if self._started is None and self._words.startswith(b'{"started"'):
+                self._started = time.monotonic()
             if not word:
                 return self._end()
-        self._watch_memory()
+        if self._deaf is not None and time.monotonic() > self._deaf:
+            self._process.kill()
         return None
 
     def stop(self) -> None:
+        self._deaf = time.monotonic() + 2 * self._launch.grace + DEAF_SECONDS
         with contextlib.suppress(BrokenPipeError):
             os.write(self._lifeline, b"s")
 
-    def _watch_memory(self) -> None:
-        if time.monotonic() - self._sampled < MEMORY_SAMPLE_SECONDS:
-            return
-        self._sampled = time.monotonic()
-        pids = supervisor.descendants(self._process.pid) or _known_children(self._process.pid)
-        used = _memory(pids, shared_once=False)
-        limit = self._launch.memory
-        if limit is not None and used > limit:
-            used = _memory(pids, shared_once=True)
-            if used > limit and not self._out_of_memory:
-                self._out_of_memory = True
-                # Two words: the first begins to stop, the second ends all grace.
-                with contextlib.suppress(BrokenPipeError):
-                    os.write(self._lifeline, b"kk")
-        self._peak = max(self._peak, used)
-
     def _end(self) -> Outcome:
+        ended = time.monotonic()
         os.close(self._status)
         os.close(self._lifeline)
         self._process.wait()
@@ -129,48 +154,49 @@ class RunningProcess:
             words.update(json.loads(line))
         if "error" in words:
             raise LaunchError(f"the command could not be executed: {words['error']}")
+        if "sandbox" in words:
+            raise LaunchError(f"the sandbox could not be made: {words['sandbox']}", infrastructure=True)
         lost = None
         if "exit" not in words and "signal" not in words:
             lost = "its supervisor was killed from outside; what it had started was looked for and killed"
             kill_strays(self._launch.scratch)
+        started = self._started or ended
         return Outcome(
             exit_code=words.get("exit"),
             signal=words.get("signal"),
-            stopped=Stopped.OUT_OF_MEMORY if self._out_of_memory else None,
+            stopped=BROKEN.get(words.get("broken") or ""),
             lost=lost,
-            peak_memory=max(self._peak, words.get("peak", 0)),
-            cpu_seconds=words.get("cpu", 0.0),
-            seconds=time.monotonic() - self._started,
             left_behind=words.get("left", 0),
+            usage=Usage(
+                memory=words.get("memory", 0),
+                cpu_seconds=words.get("cpu", 0.0),
+                pids=words.get("pids", 0),
+                open_files=words.get("open_files", 0),
+                output=words.get("output", 0),
+                output_lost=words.get("output_lost", 0),
+                starting=started - self._launched,
+                seconds=ended - started,
+            ),
         )
 
 
 def kill_strays(scratch: Path) -> int:
     """Kill every process that carries the launch variable of a step; return how many there were."""
     mark = f"{LAUNCH_VARIABLE}={scratch}".encode()
-    found = 0
+    found: set[int] = set()
+    while fresh := {pid for pid in _marked(mark) if pid not in found}:
+        for pid in fresh:
+            with contextlib.suppress(OSError):
+                os.kill(pid, signal.SIGKILL)
+        found |= fresh
+    remove_fence(scratch.name)
+    return len(found)
+
+
+def _marked(mark: bytes) -> list[int]:
+    pids = []
     for folder in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             if mark in (folder / "environ").read_bytes().split(b"\0"):
-                os.kill(int(folder.name), signal.SIGKILL)
-                found += 1
-    return found
-
-
-def _known_children(pid: int) -> list[int]:
-    with contextlib.suppress(psutil.Error):
-        return [process.pid for process in psutil.Process(pid).children(recursive=True)]
-    return []
-
-
-def _memory(pids: list[int], shared_once: bool) -> int:
-    """Return bytes in use by processes. With `shared_once`, a page that several share counts once (Linux)."""
-    total = 0
-    for pid in pids:
-        with contextlib.suppress(psutil.Error):
-            process = psutil.Process(pid)
-            if shared_once and sys.platform == "linux":
-                total += process.memory_full_info().pss
-            else:
-                total += process.memory_info().rss
-    return total
+                pids.append(int(folder.name))
+    return pids

@@ -49,11 +49,17 @@ class Strict(BaseModel):
 
 
 class Resources(Strict):
-    """What one step may use. `memory` in bytes, `cpu` in cores, `pids` in processes and threads."""
+    """What one step may use, over its whole process tree.
+
+    `memory` and `output` in bytes, `cpu` in cores, `cpu_time` in seconds, `pids` in processes and threads.
+    """
 
     cpu: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     memory: Memory | None = None
+    cpu_time: Duration | None = None
     pids: int | None = Field(default=None, gt=0)
+    open_files: int | None = Field(default=None, ge=16)
+    output: Memory | None = None
 
 
 class Retries(Strict):
@@ -70,7 +76,9 @@ class Step(Strict):
     name: Name
     description: str | None = None
     run: list[str] = Field(min_length=1)
+    results: Literal["pipes", "file"] = "pipes"
     timeout: Duration | None = None
+    start_timeout: Duration | None = None
     retries: Retries | None = None
     resources: Resources = Resources()
     pool: str | None = None
@@ -107,6 +115,7 @@ class Contract(Strict):
     image: str
     env: list[Variable] = []
     secrets: list[Variable] = []
+    secret_variables: list[Variable] = []
     stores: dict[Name, Literal["rw", "ro"]] = {}
     publishes: list[str] = []
     reads: list[str] = []
@@ -135,8 +144,5 @@ class Contract(Strict):
 
     def resources_of(self, step: Step) -> Resources:
         """Return what a step may use: its own limits over the team's."""
-        return Resources(
-            cpu=step.resources.cpu or self.resources.cpu,
-            memory=step.resources.memory or self.resources.memory,
-            pids=step.resources.pids or self.resources.pids,
-        )
+        own = step.resources.model_dump(exclude_none=True)
+        return self.resources.model_copy(update=own)

@@ -22,6 +22,7 @@ def own_problems(file: ContractFile) -> Iterator[Problem]:
     yield from _repeated_names(file, contract)
     yield from _checks(file, contract)
     yield from _datasets(file, contract)
+    yield from _secrets(file, contract)
     yield from _owners(file, contract)
     yield from _jobs(file, contract)
 
@@ -151,6 +152,16 @@ def _datasets(file: ContractFile, contract: Contract) -> Iterator[Problem]:
             yield file.problem(["publishes", i], f"{message}{did_you_mean(dataset, keys)}")
         if not dataset.replace("_", "").isalnum():
             yield file.problem(["publishes", i], f"found {dataset!r}. Expected letters, digits and underscores.")
+
+
+def _secrets(file: ContractFile, contract: Contract) -> Iterator[Problem]:
+    for i, name in enumerate(contract.secret_variables):
+        if name not in contract.secrets:
+            message = f"{name!r} is not among the secrets of this contract: {listed(contract.secrets)}."
+            yield file.problem(["secret_variables", i], f"{message}{did_you_mean(name, contract.secrets)}")
+    for i, name in enumerate(contract.env):
+        if name in contract.secrets:
+            yield file.problem(["env", i], f"{name!r} is a secret. Name it under `secret_variables` instead.")
 
 
 def _owners(file: ContractFile, contract: Contract) -> Iterator[Problem]:

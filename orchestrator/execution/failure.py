@@ -7,8 +7,9 @@ from typing import Any
 
 import dagster as dg
 
-from orchestrator.backends.launch import Launch, Outcome
+from orchestrator.backends.launch import Launch
 from orchestrator.execution.report import WorkloadException
+from orchestrator.execution.usage import PREFIX
 from orchestrator.execution.verdict import Verdict
 
 TAIL_BYTES, TAIL_LINES = 8192, 20
@@ -22,6 +23,7 @@ def describe(
     owners: Sequence[str],
     image: str = "",
     exception: WorkloadException | None = None,
+    used: str = "",
     tails: Mapping[str, Sequence[str]] | None = None,
     reproduce: str | None = None,
 ) -> str:
@@ -31,6 +33,8 @@ def describe(
     lines += ["", f"step       {step} of team {team} (owned by {', '.join(owners) or f'team:{team}'})"]
     if image:
         lines.append(f"image      {image}")
+    if used:
+        lines.append(f"used       {used}")
     if exception is not None:
         lines += ["", "raised in the workload:", *(f"  {line}" for line in traceback_lines(exception))]
     for stream, tail in (tails or {}).items():
@@ -43,23 +47,11 @@ def describe(
 
 def failure(verdict: Verdict, description: str, metadata: Mapping[str, Any], may_retry: bool) -> dg.Failure:
     """Return Dagster's own failure for a verdict; `may_retry` leaves the step to its retry policy."""
-    known = {f"bulkhead/{name}": value for name, value in metadata.items() if value not in (None, "")}
     return dg.Failure(
         description=description,
-        metadata={"bulkhead/category": str(verdict.category), **known},
+        metadata={f"{PREFIX}category": str(verdict.category), **metadata},
         allow_retries=may_retry,
     )
-
-
-def measured(outcome: Outcome) -> dict[str, Any]:
-    """Return what was measured of a process, for metadata."""
-    return {
-        "exit_code": outcome.exit_code,
-        "signal": outcome.signal,
-        "peak_memory_bytes": outcome.peak_memory,
-        "cpu_seconds": round(outcome.cpu_seconds, 3),
-        "run_seconds": round(outcome.seconds, 3),
-    }
 
 
 def traceback_lines(exception: WorkloadException, limit: int = TRACEBACK_LINES) -> list[str]:

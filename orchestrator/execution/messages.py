@@ -1,6 +1,7 @@
 """Follows a messages file while the workload writes it."""
 
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +21,7 @@ class MessageFile:
         self._file = os.fdopen(fd, "rb", buffering=0)
         self._parts: list[bytes] = []
         self._length = 0
+        self._made = os.fstat(fd)
         self.shrunk = False
         self.too_long = False
 
@@ -39,6 +41,17 @@ class MessageFile:
     def rest(self) -> bytes:
         """Return what follows the last newline: a message cut off, or nothing."""
         return b"".join(self._parts).strip()
+
+    def replaced(self) -> str | None:
+        """Return what stands in the place of the file, if it is not the file any more; None if it still is."""
+        try:
+            found = os.lstat(self.path)
+        except OSError:
+            return "nothing (it was deleted)"
+        if (found.st_dev, found.st_ino) == (self._made.st_dev, self._made.st_ino):
+            return None
+        kinds = {stat.S_IFLNK: "a symbolic link", stat.S_IFIFO: "a FIFO", stat.S_IFDIR: "a folder"}
+        return kinds.get(stat.S_IFMT(found.st_mode), "another file")
 
     def _keep(self, part: bytes) -> None:
         """Keep a part of a line; of a line past the limit only its beginning is kept."""

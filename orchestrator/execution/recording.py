@@ -1,12 +1,15 @@
 """Puts what a workload reports on Dagster's record, as it arrives."""
 
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import dagster as dg
 
+from orchestrator.backends.launch import Outcome
+from orchestrator.backends.supervision.redaction import Redactor
 from orchestrator.execution.dagster_internals import metadata_map_from_external
 from orchestrator.execution.datasets import Dataset, PublishError, version_of
 from orchestrator.execution.report import (
@@ -20,10 +23,21 @@ from orchestrator.execution.report import (
 )
 from orchestrator.execution.resolve import StepFolder
 from orchestrator.execution.run_state import StepLogs
+from orchestrator.execution.usage import PREFIX, Circumstances, known, measured
 from orchestrator.execution.verdict import missing_checks
 from orchestrator.settings import Settings
 
-SANDBOX_TIER = "process"
+# A materialization waits this long for its step's end, so that what the step used can stand on it.
+HOLD_SECONDS = 1.0
+
+
+@dataclass
+class _Held:
+    """A materialization that is not yet on record, and the checks that came with it."""
+
+    event: dg.MaterializeResult[Any]
+    until: float
+    checks: list[CheckReport] = field(default_factory=list)
 
 
 @dataclass
@@ -39,79 +53,46 @@ class Recorder:
     report: Report
     folder: StepFolder
     logs: StepLogs
-    held_back: list[CheckReport] = field(default_factory=list)
+    circumstances: Circumstances
+    redactor: Redactor
     versions: dict[str, str] = field(default_factory=dict)
+    _early: list[CheckReport] = field(default_factory=list)
+    _held: dict[str, _Held] = field(default_factory=dict)
+    _recorded: list[str] = field(default_factory=list)
 
     def take(self, line: bytes) -> Iterator[Any]:
         """Take one line of the messages file; yield what goes on record because of it."""
         event = self.report.take(line)
         if isinstance(event, LogLine):
-            getattr(self.context.log, event.level)(event.message)
+            getattr(self.context.log, event.level)(self.redactor.text(event.message))
         elif isinstance(event, StreamText):
-            os.write(self.logs.stdout if event.stream == "stdout" else self.logs.stderr, event.text.encode())
+            log = self.logs.stdout if event.stream == "stdout" else self.logs.stderr
+            os.write(log, self.redactor.text(event.text).encode())
         elif isinstance(event, CustomMessage):
-            self.context.log.info(f"custom message: {event.payload!r}")
+            self.context.log.info(f"custom message: {self.redactor.value(event.payload)!r}")
         elif isinstance(event, Materialization):
-            yield from self._materialized(event)
+            self._hold(event)
         elif isinstance(event, CheckReport):
-            if event.asset_key in self.report.materialized or event.asset_key not in self.asked.assets:
+            if event.asset_key in self._held:
+                self._held[event.asset_key].checks.append(event)
+            elif event.asset_key in self._recorded or event.asset_key not in self.asked.assets:
                 yield from self._checked(event)
             else:
-                self.held_back.append(event)
+                self._early.append(event)
 
-    def _materialized(self, event: Materialization) -> Iterator[Any]:
-        key = event.asset_key
-        metadata = self._metadata(event)
-        version = event.data_version
-        if key in self.folder.staged:
-            try:
-                self.versions[key] = version_of(self.folder.staged[key])
-            except (PublishError, OSError) as error:
-                self.report.violated(f"dataset {key!r}: {error}")
-            else:
-                if version not in (None, self.versions[key]):
-                    self.report.violated(
-                        f"reported version {version!r} of dataset {key!r}; its files are version {self.versions[key]!r}"
-                    )
-                version = self.versions[key]
-                metadata["bulkhead/dataset_version"] = dg.MetadataValue.text(version)
-                path = Dataset(self.settings.datasets, key).path(version)
-                metadata["bulkhead/dataset_path"] = dg.MetadataValue.path(str(path))
-        metadata |= {f"bulkhead/read_{name}": dg.MetadataValue.text(used) for name, used in self.folder.inputs.items()}
-        metadata["bulkhead/isolation"] = dg.MetadataValue.text(f"{self.settings.backend}/{SANDBOX_TIER}")
-        yield dg.MaterializeResult(
-            asset_key=dg.AssetKey.from_escaped_user_string(key),
-            metadata=metadata,
-            data_version=dg.DataVersion(version) if version is not None else None,
-        )
-        ready = [check for check in self.held_back if check.asset_key == key]
-        self.held_back = [check for check in self.held_back if check.asset_key != key]
-        for check in ready:
-            yield from self._checked(check)
+    def overdue(self) -> Iterator[Any]:
+        """Yield the materializations that have waited long enough, without what only the step's end can tell."""
+        for key in [key for key, held in self._held.items() if held.until <= time.monotonic()]:
+            yield from self._record(key, {})
 
-    def _checked(self, event: CheckReport) -> Iterator[Any]:
-        yield dg.AssetCheckResult(
-            asset_key=dg.AssetKey.from_escaped_user_string(event.asset_key),
-            check_name=event.check_name,
-            passed=event.passed,
-            severity=dg.AssetCheckSeverity(event.severity),
-            metadata=self._metadata(event),
-        )
-
-    def _metadata(self, event: Materialization | CheckReport) -> dict[str, Any]:
-        metadata: dict[str, Any] = {}
-        for name, item in (event.metadata or {}).items():
-            try:
-                value: Any = item.model_dump()
-                metadata |= metadata_map_from_external({name: value})
-            except Exception as error:  # noqa: BLE001 (whatever the workload sent, it is its fault)
-                what = str(error).splitlines()[0] if str(error) else type(error).__name__
-                self.report.violated(f"metadata {name!r} of {event.asset_key!r} is no {item.type!r} value: {what}")
-        return metadata
-
-    def flush(self) -> Iterator[Any]:
-        """Put on record the checks of assets that were never reported; they stand on no materialization."""
-        for check in self.held_back:
+    def finish(self, outcome: Outcome) -> Iterator[Any]:
+        """Yield all that was held back, with what the step used; say it of assets on record already, too."""
+        used = measured(outcome)
+        for key in self._recorded:
+            yield dg.AssetObservation(_key(key), metadata={**known(self.circumstances), **used})
+        for key in list(self._held):
+            yield from self._record(key, used)
+        for check in self._early:
             yield self._unattached(
                 check.asset_key, check.check_name, check.passed, check.severity, self._metadata(check)
             )
@@ -131,12 +112,77 @@ class Recorder:
                     )
                 )
 
+    def _hold(self, event: Materialization) -> None:
+        key = event.asset_key
+        metadata = self._metadata(event)
+        version = event.data_version
+        if key in self.folder.staged:
+            try:
+                self.versions[key] = version_of(self.folder.staged[key])
+            except (PublishError, OSError) as error:
+                self.report.violated(f"dataset {key!r}: {error}")
+            else:
+                if version not in (None, self.versions[key]):
+                    self.report.violated(
+                        f"reported version {version!r} of dataset {key!r}; its files are version {self.versions[key]!r}"
+                    )
+                version = self.versions[key]
+                metadata[f"{PREFIX}dataset_version"] = dg.MetadataValue.text(version)
+                path = Dataset(self.settings.datasets, key).path(version)
+                metadata[f"{PREFIX}dataset_path"] = dg.MetadataValue.path(str(path))
+        metadata |= {f"{PREFIX}read_{name}": dg.MetadataValue.text(used) for name, used in self.folder.inputs.items()}
+        result: dg.MaterializeResult[Any] = dg.MaterializeResult(
+            asset_key=_key(key),
+            metadata={**metadata, **known(self.circumstances)},
+            data_version=dg.DataVersion(self.redactor.text(version)) if version is not None else None,
+        )
+        early = [check for check in self._early if check.asset_key == key]
+        self._early = [check for check in self._early if check.asset_key != key]
+        self._held[key] = _Held(result, time.monotonic() + HOLD_SECONDS, early)
+
+    def _record(self, key: str, used: Mapping[str, dg.MetadataValue]) -> Iterator[Any]:
+        held = self._held.pop(key)
+        self._recorded.append(key)
+        yield held.event._replace(metadata={**(held.event.metadata or {}), **used})
+        for check in held.checks:
+            yield from self._checked(check)
+
+    def _checked(self, event: CheckReport) -> Iterator[Any]:
+        yield dg.AssetCheckResult(
+            asset_key=_key(event.asset_key),
+            check_name=event.check_name,
+            passed=event.passed,
+            severity=dg.AssetCheckSeverity(event.severity),
+            metadata=self._metadata(event),
+        )
+
+    def _metadata(self, event: Materialization | CheckReport) -> dict[str, Any]:
+        """Return what the workload says of an asset or check; names that the platform speaks under are left out."""
+        metadata: dict[str, Any] = {}
+        for name, item in (event.metadata or {}).items():
+            if name.startswith(PREFIX):
+                self.report.violated(
+                    f"metadata {name!r} of {event.asset_key!r}: {PREFIX!r} is the platform's own prefix"
+                )
+                continue
+            try:
+                value: Any = self.redactor.value(item.model_dump())
+                metadata |= metadata_map_from_external({self.redactor.text(name): value})
+            except Exception as error:  # noqa: BLE001 (whatever the workload sent, it is its fault)
+                what = str(error).splitlines()[0] if str(error) else type(error).__name__
+                self.report.violated(f"metadata {name!r} of {event.asset_key!r} is no {item.type!r} value: {what}")
+        return metadata
+
     def _unattached(self, asset: str, name: str, passed: bool, severity: str, metadata: dict[str, Any]) -> Any:
         return dg.AssetCheckEvaluation(
-            asset_key=dg.AssetKey.from_escaped_user_string(asset),
+            asset_key=_key(asset),
             check_name=name,
             passed=passed,
             metadata=metadata,
             severity=dg.AssetCheckSeverity(severity),
             blocking=(asset, name) in self.asked.blocking,
         )
+
+
+def _key(written: str) -> dg.AssetKey:
+    return dg.AssetKey.from_escaped_user_string(written)

@@ -110,6 +110,7 @@ class Report:
     asked: Asked
     opened: bool = False
     closed: bool = False
+    closed_when_stopped: bool = False
     exception: WorkloadException | None = None
     materialized: dict[str, Materialization] = field(default_factory=dict)
     checked: dict[CheckName, CheckReport] = field(default_factory=dict)
@@ -151,6 +152,10 @@ class Report:
             self.violated(f"sent a malformed '{method}': {_reasons(error)}")
             return None
         return self._accept(event)
+
+    def stopping(self) -> None:
+        """Note that the platform begins to stop the workload: what it says from now on, it says because of that."""
+        self.closed_when_stopped = self.closed
 
     def violated(self, what: str) -> None:
         """Put a violation on record."""

@@ -1,7 +1,6 @@
 """Turns a contract's step into a launch: its environment, its files, its folders."""
 
 import json
-import os
 import re
 import shutil
 import tempfile
@@ -13,14 +12,16 @@ from typing import Any
 
 from dagster_pipes import DAGSTER_PIPES_CONTEXT_ENV_VAR, DAGSTER_PIPES_MESSAGES_ENV_VAR, encode_param
 
-from orchestrator.backends.launch import LaunchError
+from orchestrator.backends.launch import Mount
 from orchestrator.contract.model import Contract, Step
 from orchestrator.execution.datasets import Dataset, discard
 from orchestrator.execution.report import Asked
+from orchestrator.execution.secrets import find_secrets, write_secrets
 from orchestrator.execution.stores import store_path
 from orchestrator.execution.workers import identity, own_folder
 from orchestrator.settings import Settings
 
+SECRETS = "secrets"
 SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin"
 
 
@@ -29,6 +30,7 @@ class StepFolder:
     """The scratch folder of one attempt, and what the workload is given beside it.
 
     `visible` holds the variables that a person needs to run the step by hand; `env` all that the process gets.
+    `secrets` holds the values that nobody may read in a log.
     """
 
     scratch: Path
@@ -36,6 +38,17 @@ class StepFolder:
     env: Mapping[str, str] = field(repr=False)
     staged: Mapping[str, Path]
     inputs: Mapping[str, str]
+    mounts: tuple[Mount, ...]
+    secrets: Mapping[str, str] = field(repr=False)
+
+    @property
+    def secrets_folder(self) -> Path | None:
+        return self.scratch / SECRETS if self.secrets else None
+
+    @property
+    def result(self) -> Path:
+        """Where a program without Pipes may write what it made."""
+        return self.scratch / "result.json"
 
     @property
     def messages(self) -> Path:
@@ -64,7 +77,10 @@ def step_folder(
         (scratch / "context.json").write_text(json.dumps(context), encoding="utf-8")
         for name in ("home", "tmp"):
             (scratch / name).mkdir()
+        secrets = find_secrets(settings, contract.secrets)
         inputs = _inputs(settings, contract, step, asked)
+        stores = {name: _store(settings, contract, name) for name in contract.stores}
+        datasets = {name: settings.datasets / name / version for name, version in inputs.items()}
         for name in contract.publishes:
             if name in asked.assets:
                 staged[name] = Dataset(settings.datasets, name).stage(identity())
@@ -73,19 +89,24 @@ def step_folder(
             "LANG": "C.UTF-8",
             "PYTHONUNBUFFERED": "1",
             **_passed_on(settings, contract, config),
-            **{_variable("STORE", name): str(_store(settings, contract, name)) for name in contract.stores},
-            **{_variable("DATASET", name): str(settings.datasets / name / version) for name, version in inputs.items()},
+            **{_variable("STORE", name): str(path) for name, path in stores.items()},
+            **{_variable("DATASET", name): str(path) for name, path in datasets.items()},
         }
         env = {
             **visible,
             "HOME": str(scratch / "home"),
             "TMPDIR": str(scratch / "tmp"),
             **{_variable("PUBLISH", name): str(folder) for name, folder in staged.items()},
-            **_secrets(settings, contract, scratch),
-            DAGSTER_PIPES_CONTEXT_ENV_VAR: encode_param({"path": str(scratch / "context.json")}),
-            DAGSTER_PIPES_MESSAGES_ENV_VAR: encode_param({"path": str(scratch / "messages.jsonl")}),
+            **(write_secrets(secrets, scratch / SECRETS) if secrets else {}),
+            **{name: secrets[name] for name in contract.secret_variables},
+            **_channels(step, scratch),
         }
-        yield StepFolder(scratch, {"HOME": "/tmp", **visible}, env, staged, inputs)
+        mounts = (
+            *(Mount(path, contract.stores[name] == "rw") for name, path in stores.items()),
+            *(Mount(path) for path in datasets.values()),
+            *(Mount(path, writable=True) for path in staged.values()),
+        )
+        yield StepFolder(scratch, {"HOME": "/tmp", **visible}, env, staged, inputs, mounts, secrets)
     finally:
         for folder in staged.values():
             discard(folder)
@@ -119,22 +140,14 @@ def _inputs(settings: Settings, contract: Contract, step: Step, asked: Asked) ->
     return {name: version for name, version in current.items() if version is not None}
 
 
-def _secrets(settings: Settings, contract: Contract, scratch: Path) -> dict[str, str]:
-    """Write each secret to a file that only this step is given; return the variables that name the files."""
-    missing = [name for name in contract.secrets if not settings.environment.get(name)]
-    if missing:
-        raise LaunchError(
-            f"secret {', '.join(missing)} is not set in the platform's environment. Set it where the platform starts."
-        )
-    variables = {}
-    folder = scratch / "secrets"
-    folder.mkdir(mode=0o700)
-    for name in contract.secrets:
-        fd = os.open(folder / name, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o400)
-        with os.fdopen(fd, "w", encoding="utf-8") as file:
-            file.write(settings.environment[name])
-        variables[f"{name}_FILE"] = str(folder / name)
-    return variables
+def _channels(step: Step, scratch: Path) -> dict[str, str]:
+    """Return the variables that say where the context is, and where results go."""
+    if step.results == "file":
+        return {"BULKHEAD_CONTEXT": str(scratch / "context.json"), "BULKHEAD_RESULT": str(scratch / "result.json")}
+    return {
+        DAGSTER_PIPES_CONTEXT_ENV_VAR: encode_param({"path": str(scratch / "context.json")}),
+        DAGSTER_PIPES_MESSAGES_ENV_VAR: encode_param({"path": str(scratch / "messages.jsonl")}),
+    }
 
 
 def _variable(kind: str, name: str) -> str:

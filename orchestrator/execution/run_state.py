@@ -31,6 +31,8 @@ class RunState:
 
 RUN: ContextVar[RunState | None] = ContextVar("bulkhead_run", default=None)
 LOGS: ContextVar[StepLogs | None] = ContextVar("bulkhead_step_logs", default=None)
+# When what a step depends on had ended; seconds since the epoch.
+READY: ContextVar[float | None] = ContextVar("bulkhead_step_ready", default=None)
 
 
 @contextmanager

@@ -8,24 +8,32 @@ from typing import Any
 
 import dagster as dg
 
-from orchestrator.backends import BACKENDS, Running
-from orchestrator.backends.launch import Launch, LaunchError, Outcome, Stopped
+from orchestrator.backends import Backend, Running, backend_of
+from orchestrator.backends.launch import Launch, LaunchError, Limits, Outcome, Stopped
+from orchestrator.backends.supervision.redaction import Redactor
 from orchestrator.contract.model import Contract, Step
 from orchestrator.contract.units import format_memory
+from orchestrator.errors import SettingsError
 from orchestrator.execution.asking import Partition, asked_of, partition_of, pipes_extras, upstream_of
 from orchestrator.execution.dagster_internals import build_external_execution_context_data
 from orchestrator.execution.datasets import Dataset, PublishError
-from orchestrator.execution.failure import describe, failure, measured, reproduction, tail
+from orchestrator.execution.failure import describe, failure, reproduction, tail
+from orchestrator.execution.fingerprints import contract_hash, environment_hash
 from orchestrator.execution.gate import closed_gates
 from orchestrator.execution.messages import MAX_LINE, MessageFile
 from orchestrator.execution.platform import Platform
 from orchestrator.execution.recording import Recorder
 from orchestrator.execution.report import Asked, Report
 from orchestrator.execution.resolve import StepFolder, step_folder
-from orchestrator.execution.run_state import LOGS, RunState, StepLogs, run_state
-from orchestrator.execution.verdict import Category, Limits, Verdict, judge
+from orchestrator.execution.result_file import ResultError, result_messages
+from orchestrator.execution.run_state import LOGS, READY, RunState, StepLogs, run_state
+from orchestrator.execution.usage import PREFIX, Circumstances, in_words, measured
+from orchestrator.execution.verdict import Category, Verdict, judge
 
 WATCH_SECONDS = 0.05
+# A flood of messages is taken in slices, so that deadlines and cancellation are seen in between.
+SLICE_SECONDS = 0.2
+START_TIMEOUT = 60.0
 INFRASTRUCTURE_RETRIES, INFRASTRUCTURE_DELAY = 2, 1.0
 
 
@@ -56,7 +64,17 @@ class StepRun:
 
     @property
     def limits(self) -> Limits:
-        return Limits(self.step.timeout, self.contract.resources_of(self.step).memory)
+        resources = self.contract.resources_of(self.step)
+        return Limits(
+            timeout=self.step.timeout,
+            start_timeout=self.step.start_timeout or START_TIMEOUT,
+            memory=resources.memory,
+            cpu_time=resources.cpu_time,
+            cores=resources.cpu,
+            pids=resources.pids,
+            open_files=resources.open_files,
+            output=resources.output,
+        )
 
     def run(self) -> Iterator[Any]:
         partition = self._admit()
@@ -90,29 +108,46 @@ class StepRun:
             pipes["partition_key_range"] = {"start": partition.keys[0], "end": partition.keys[-1]}
         with ExitStack() as stack:
             try:
+                backend = backend_of(self.platform.settings)
                 config = dict(self.context.op_execution_context.op_config or {})
                 folder = stack.enter_context(
                     step_folder(self.platform.settings, self.contract, self.step, self.asked, config, pipes)
                 )
                 logs = _logs(folder, stack)
+                redactor = Redactor(list(folder.secrets.values()))
                 launch = self._launch(folder, logs, attempt)
-                recorder = Recorder(self.context, self.platform.settings, self.asked, self.report, folder, logs)
+                recorder = Recorder(
+                    self.context, self.platform.settings, self.asked, self.report, folder, logs,
+                    self._circumstances(backend), redactor,
+                )  # fmt: skip
                 messages = MessageFile(launch.messages)
                 stack.callback(messages.close)
                 self.context.log.debug(f"launching: {' '.join(launch.argv)}")
-                running = BACKENDS[self.platform.settings.backend]().start(launch)
-                outcome = yield from self._watch(running, messages, recorder, state)
+                outcome = yield from self._watch(backend.start(launch), messages, recorder, state)
             except LaunchError as error:
                 category = Category.INFRASTRUCTURE if error.infrastructure else Category.VIOLATED
                 raise self._refused(Verdict(category, str(error), retryable=error.infrastructure)) from None
-            yield from recorder.flush()
+            except SettingsError as error:
+                raise self._refused(Verdict(Category.INFRASTRUCTURE, str(error))) from None
+            if self.step.results == "file":
+                yield from self._take_result_file(folder, outcome, recorder)
+            yield from recorder.finish(outcome)
             verdict = judge(self.asked, outcome, self.report, self.limits)
             if verdict.green:
                 verdict = self._publish(recorder, verdict)
             if not verdict.green:
                 yield from recorder.missing_results()
-                raise self._failed(verdict, outcome, launch, folder, partition)
-            self.context.log.debug(f"step measured: {measured(outcome)}")
+                raise self._failed(verdict, outcome, launch, folder, partition, redactor)
+            self.context.log.debug(f"step used: {in_words(outcome.usage, self.limits)}")
+
+    def _circumstances(self, backend: Backend) -> Circumstances:
+        now = time.time()
+        return Circumstances(
+            sandbox=backend.tier,
+            contract=contract_hash(self.contract),
+            environment=environment_hash(self.platform.settings.workloads / self.contract.team),
+            queued=max(0.0, now - (READY.get() or now)),
+        )
 
     def _launch(self, folder: StepFolder, logs: StepLogs, attempt: int) -> Launch:
         return Launch(
@@ -129,7 +164,10 @@ class StepRun:
             messages=folder.messages,
             stdout=logs.stdout,
             stderr=logs.stderr,
-            memory=self.limits.memory,
+            mounts=folder.mounts,
+            secrets=folder.secrets_folder,
+            network=self.contract.network != "none",
+            limits=self.limits,
             grace=self.platform.settings.stop_grace,
         )
 
@@ -137,33 +175,60 @@ class StepRun:
         self, running: Running, messages: MessageFile, recorder: Recorder, state: RunState
     ) -> Generator[Any, None, Outcome]:
         """Yield results as they arrive until the process has ended; return its outcome."""
-        deadline = time.monotonic() + self.limits.timeout if self.limits.timeout else None
+        deadlines = _Deadlines(self.limits)
         stopped: Stopped | None = None
         outcome: Outcome | None = None
+        lines = messages.lines()
         try:
             while outcome is None:
                 outcome = running.wait(WATCH_SECONDS)
-                for line in messages.lines():
-                    yield from recorder.take(line)
+                lines = yield from self._take(lines, messages, recorder, SLICE_SECONDS)
+                yield from recorder.overdue()
                 if outcome is None and stopped is None:
-                    if state.cancelled():
-                        stopped = Stopped.CANCELLED
-                    elif deadline is not None and time.monotonic() > deadline:
-                        stopped = Stopped.TIMED_OUT
+                    stopped = Stopped.CANCELLED if state.cancelled() else deadlines.passed(running.started)
                     if stopped is not None:
+                        self.report.stopping()
                         running.stop()
         except BaseException:
             _end(running, outcome)
             raise
+        # Once it is over, no more can come than what the file holds.
+        yield from self._take(lines, messages, recorder, None)
+        yield from self._take(messages.lines(), messages, recorder, None)
         if messages.rest():
             yield from recorder.take(messages.rest())
+        self._look_at(messages)
+        if stopped is not None:
+            outcome = replace(outcome, stopped=outcome.stopped or stopped)
+        return outcome
+
+    def _take(
+        self, lines: Iterator[bytes], messages: MessageFile, recorder: Recorder, seconds: float | None
+    ) -> Generator[Any, None, Iterator[bytes]]:
+        """Take lines until there are none for now, or time is up; return where to go on."""
+        until = None if seconds is None else time.monotonic() + seconds
+        for line in lines:
+            yield from recorder.take(line)
+            if until is not None and time.monotonic() > until:
+                return lines
+        return messages.lines()
+
+    def _look_at(self, messages: MessageFile) -> None:
+        """Put on record what was done to the messages file itself."""
         if messages.too_long:
             self.report.violated(f"sent a message longer than {format_memory(MAX_LINE)}")
         if messages.shrunk:
             self.report.violated("its messages file was truncated while it ran")
-        if stopped is not None:
-            outcome = replace(outcome, stopped=outcome.stopped or stopped)
-        return outcome
+        if (found := messages.replaced()) is not None:
+            self.report.violated(f"in the place of its messages file there is {found}")
+
+    def _take_result_file(self, folder: StepFolder, outcome: Outcome, recorder: Recorder) -> Iterator[Any]:
+        """Take the results of a program that speaks no Pipes."""
+        try:
+            for line in result_messages(folder.result, self.asked, outcome.exit_code):
+                yield from recorder.take(line)
+        except ResultError as error:
+            self.report.violated(str(error))
 
     def _publish(self, recorder: Recorder, verdict: Verdict) -> Verdict:
         """Move the pointers of the datasets this step made, now that its verdict is green."""
@@ -176,17 +241,24 @@ class StepRun:
         return verdict
 
     def _failed(
-        self, verdict: Verdict, outcome: Outcome, launch: Launch, folder: StepFolder, partition: Partition | None
+        self,
+        verdict: Verdict,
+        outcome: Outcome,
+        launch: Launch,
+        folder: StepFolder,
+        partition: Partition | None,
+        redactor: Redactor,
     ) -> Exception:
         arguments = [word for key in partition.keys for word in ("--partition", key)] if partition else []
         command = reproduction(launch, folder.visible, self.contract.secrets, arguments)
         tails = {"stderr": tail(launch.stderr), "stdout": tail(launch.stdout)}
         text = describe(
             verdict, self.step.name, self.contract.team, self.contract.owners, self.contract.image,
-            self.report.exception if verdict.category is Category.RAISED else None, tails, command,
+            self.report.exception if verdict.category is Category.RAISED else None,
+            in_words(outcome.usage, self.limits), tails, command,
         )  # fmt: skip
-        metadata = {**measured(outcome), "reproduce": command}
-        return self._raised(verdict, failure(verdict, text, metadata, verdict.retryable))
+        metadata = {**measured(outcome), f"{PREFIX}reproduce": redactor.text(command)}
+        return self._raised(verdict, failure(verdict, redactor.text(text), metadata, verdict.retryable))
 
     def _refused(self, verdict: Verdict) -> Exception:
         text = describe(verdict, self.step.name, self.contract.team, self.contract.owners)
@@ -201,6 +273,26 @@ class StepRun:
 
     def _waiting(self, holder: str) -> None:
         self.context.log.info(f"waiting for the stores of team {self.contract.team}, held by {holder}")
+
+
+class _Deadlines:
+    """How long a step may take to start, and then to run."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._launched = time.monotonic()
+        self._started: float | None = None
+
+    def passed(self, started: bool) -> Stopped | None:
+        """Return which deadline has passed, if one has."""
+        now = time.monotonic()
+        if not started:
+            late = self._limits.start_timeout is not None and now - self._launched > self._limits.start_timeout
+            return Stopped.START_TIMED_OUT if late else None
+        if self._started is None:
+            self._started = now
+        late = self._limits.timeout is not None and now - self._started > self._limits.timeout
+        return Stopped.TIMED_OUT if late else None
 
 
 def _logs(folder: StepFolder, stack: ExitStack) -> StepLogs:

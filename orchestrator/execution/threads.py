@@ -8,6 +8,7 @@ import os
 import queue
 import sys
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -35,7 +36,7 @@ from orchestrator.execution.dagster_internals import (
     step_failure_event_from_exc_info,
     trigger_hooks,
 )
-from orchestrator.execution.run_state import LOGS, RUN, RunState, StepLogs
+from orchestrator.execution.run_state import LOGS, READY, RUN, RunState, StepLogs
 from orchestrator.execution.stores import StoreLocks
 from orchestrator.execution.workers import mark_worker
 from orchestrator.settings import read_settings
@@ -85,7 +86,7 @@ class ThreadExecutor(Executor):
     def _iterate(self, job_context: PlanExecutionContext, execution_plan: ExecutionPlan) -> Iterator[DagsterEvent]:
         run = job_context.dagster_run
         state = RunState(StoreLocks(f"run {run.run_id} ({run.job_name})"))
-        running = _Threads(state)
+        running = _Threads(state, _created(job_context))
         with ExitStack() as stack:
             stack.callback(state.stores.release)
             stack.callback(running.finish)
@@ -123,14 +124,18 @@ class ThreadExecutor(Executor):
 class _Threads:
     """The threads of the steps that are running, and the queue their events come through."""
 
-    def __init__(self, state: RunState) -> None:
-        self.state = state
+    def __init__(self, state: RunState, created: float) -> None:
+        self.state, self.created = state, created
+        self.over: dict[str, float] = {}
         self.steps: dict[str, tuple[threading.Thread, StepExecutionContext, list[DagsterEvent]]] = {}
         self.arrived: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
         self.ended: dict[str, tuple[StepExecutionContext, list[DagsterEvent]]] = {}
 
     def start(self, context: StepExecutionContext) -> None:
-        thread = threading.Thread(target=self._work, args=(context,), name=f"step {context.step.key}", daemon=True)
+        before = [self.over.get(key, self.created) for key in context.step.get_execution_dependency_keys()]
+        ready = max([self.over.pop(context.step.key, self.created), *before])
+        name = f"step {context.step.key}"
+        thread = threading.Thread(target=self._work, args=(context, ready), name=name, daemon=True)
         self.steps[context.step.key] = (thread, context, [])
         thread.start()
 
@@ -142,6 +147,7 @@ class _Threads:
                 if event is _END:
                     thread, context, seen = self.steps.pop(key)
                     thread.join()
+                    self.over[key] = time.time()
                     self.ended[key] = (context, seen)
                     if seen and seen[-1].is_step_up_for_retry:
                         yield key, seen[-1]
@@ -166,9 +172,10 @@ class _Threads:
         for thread, _, _ in list(self.steps.values()):
             thread.join()
 
-    def _work(self, context: StepExecutionContext) -> None:
+    def _work(self, context: StepExecutionContext, ready: float) -> None:
         key = context.step.key
         RUN.set(self.state)
+        READY.set(ready)
         try:
             with ExitStack() as stack:
                 for event in _capture_logs(context, stack):
@@ -180,6 +187,12 @@ class _Threads:
                 self.arrived.put((key, step_failure_event_from_exc_info(context, sys.exc_info())))
         finally:
             self.arrived.put((key, _END))
+
+
+def _created(job_context: PlanExecutionContext) -> float:
+    """Return when the run was asked for; seconds since the epoch."""
+    record = job_context.instance.get_run_record_by_id(job_context.dagster_run.run_id)
+    return record.create_timestamp.timestamp() if record is not None else time.time()
 
 
 def _reported(entry: Any, error: BaseException) -> bool:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from orchestrator.backends.launch import Outcome, Stopped
+from orchestrator.backends.launch import Limits, Outcome, Stopped
 from orchestrator.contract.units import format_duration, format_memory
 from orchestrator.execution.report import Asked, CheckName, Report, WorkloadException
 
@@ -35,19 +35,12 @@ class Category(StrEnum):
     EXITED = "workload exited"
     KILLED = "killed by signal"
     OUT_OF_MEMORY = "out of memory"
+    LIMIT_EXCEEDED = "limit exceeded"
     TIMED_OUT = "timed out"
     VIOLATED = "contract violated"
     CHECK_FAILED = "check failed"
     INFRASTRUCTURE = "infrastructure"
     CANCELLED = "cancelled"
-
-
-@dataclass(frozen=True)
-class Limits:
-    """The limits a step ran under: seconds and bytes, None where there is none."""
-
-    timeout: float | None = None
-    memory: int | None = None
 
 
 @dataclass(frozen=True)
@@ -68,21 +61,24 @@ def judge(asked: Asked, outcome: Outcome, report: Report, limits: Limits) -> Ver
     """Return the verdict on a step that has ended, from how it ended and what it reported."""
     owed = _violations(asked, report)
     failed = failed_blocking(asked, report)
-    aside = (*_left(outcome), *(f"check failed: {_shown(name)}" for name in failed))
+    aside = (*_left(outcome), *_lost(outcome), *(f"check failed: {_shown(name)}" for name in failed))
+    if outcome.stopped is not None or outcome.signal is not None:
+        aside = (*aside, *report.violations)
     if outcome.stopped is not None:
-        return _stopped(outcome, limits, aside)
+        return _stopped(outcome.stopped, outcome, limits, report, aside)
     if outcome.lost is not None:
         return Verdict(Category.INFRASTRUCTURE, f"the process was lost: {outcome.lost}", aside, retryable=True)
     if outcome.signal is not None:
         name = _signal_name(outcome.signal)
-        peak = f"peak memory {format_memory(outcome.peak_memory)}"
-        return Verdict(Category.KILLED, f"{name} after {format_duration(outcome.seconds)}, {peak}", aside, True)
+        peak = f"peak memory {format_memory(outcome.usage.memory)}"
+        headline = f"{name} after {format_duration(outcome.usage.seconds)}, {peak}"
+        return Verdict(Category.KILLED, headline, aside, retryable=True)
     code = outcome.exit_code or 0
     if report.exception is not None and report.exception.name != "SystemExit":
         return Verdict(Category.RAISED, _raised_text(report.exception), aside, retryable=True)
     if failed and code in (0, EX_DATAERR):
         headline = f"blocking check {', '.join(_shown(name) for name in failed)} did not pass"
-        return Verdict(Category.CHECK_FAILED, headline, (*_left(outcome), *owed))
+        return Verdict(Category.CHECK_FAILED, headline, (*_left(outcome), *_lost(outcome), *owed))
     if code != 0:
         return Verdict(Category.EXITED, _exit_text(code), aside, retryable=code == EX_TEMPFAIL)
     if owed:
@@ -115,18 +111,39 @@ def _violations(asked: Asked, report: Report) -> list[str]:
     return owed
 
 
-def _stopped(outcome: Outcome, limits: Limits, aside: Sequence[str]) -> Verdict:
-    peak = format_memory(outcome.peak_memory)
-    if outcome.stopped is Stopped.TIMED_OUT:
-        headline = (
-            f"ran longer than its timeout of {format_duration(limits.timeout or 0)} and was stopped; peak memory {peak}"
-        )
-        return Verdict(Category.TIMED_OUT, headline, tuple(aside), retryable=True)
-    if outcome.stopped is Stopped.OUT_OF_MEMORY:
+def _stopped(stopped: Stopped, outcome: Outcome, limits: Limits, report: Report, aside: Sequence[str]) -> Verdict:
+    used = outcome.usage
+    peak = format_memory(used.memory)
+    if stopped is Stopped.TIMED_OUT:
+        headline = f"ran longer than its timeout of {format_duration(limits.timeout or 0)} and was stopped"
+        if report.closed_when_stopped:
+            headline = f"closed Pipes and did not exit within its timeout of {format_duration(limits.timeout or 0)}"
+        return Verdict(Category.TIMED_OUT, f"{headline}; peak memory {peak}", tuple(aside), retryable=True)
+    if stopped is Stopped.START_TIMED_OUT:
+        headline = f"it did not start within {format_duration(limits.start_timeout or 0)}"
+        return Verdict(Category.INFRASTRUCTURE, headline, tuple(aside), retryable=True)
+    if stopped is Stopped.OUT_OF_MEMORY:
         headline = f"used {peak} of the {format_memory(limits.memory or 0)} its contract allows, and was killed"
         return Verdict(Category.OUT_OF_MEMORY, headline, tuple(aside), retryable=True)
-    headline = f"stopped after {format_duration(outcome.seconds)} because the run was cancelled"
-    return Verdict(Category.CANCELLED, headline, tuple(aside))
+    if stopped is Stopped.CANCELLED:
+        headline = f"stopped after {format_duration(used.seconds)} because the run was cancelled"
+        return Verdict(Category.CANCELLED, headline, tuple(aside))
+    limit, reached = {
+        Stopped.CPU_TIME: (
+            f"{format_duration(limits.cpu_time or 0)} of cpu time",
+            format_duration(used.cpu_seconds),
+        ),
+        Stopped.PIDS: (f"{limits.pids} processes and threads", str(used.pids)),
+        Stopped.OPEN_FILES: (f"{limits.open_files} open files", str(used.open_files)),
+        Stopped.OUTPUT: (f"{format_memory(limits.output or 0)} of output", format_memory(used.output)),
+    }[stopped]
+    headline = f"broke its contract's limit of {limit}, and was killed; peak {reached}"
+    return Verdict(Category.LIMIT_EXCEEDED, headline, tuple(aside), retryable=True)
+
+
+def _lost(outcome: Outcome) -> tuple[str, ...]:
+    lost = outcome.usage.output_lost
+    return (f"{format_memory(lost)} of its output could not be written to the log: the disk is full",) if lost else ()
 
 
 def _left(outcome: Outcome) -> tuple[str, ...]:

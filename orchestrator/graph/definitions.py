@@ -11,6 +11,7 @@ from dagster.components.resolved.core_models import (
 )
 
 from orchestrator.contract.model import Contract, Step
+from orchestrator.execution.fingerprints import environment_hash
 from orchestrator.execution.platform import Platform
 from orchestrator.execution.step import run_step
 from orchestrator.execution.threads import thread_executor
@@ -34,7 +35,7 @@ def thin_asset(
 
     @dg.multi_asset(
         name=step.name,
-        specs=[_asset_spec(contract, step, asset, resolution) for asset in step.assets],
+        specs=[_asset_spec(platform, contract, step, asset, resolution) for asset in step.assets],
         check_specs=[resolve_asset_check_spec(resolution, check) for check in step.checks],
         description=step.description,
         config_schema={name: _variable_field(name) for name in contract.env},
@@ -50,13 +51,16 @@ def thin_asset(
     return asset
 
 
-def _asset_spec(contract: Contract, step: Step, asset: Any, resolution: dg.ResolutionContext) -> dg.AssetSpec:
+def _asset_spec(
+    platform: Platform, contract: Contract, step: Step, asset: Any, resolution: dg.ResolutionContext
+) -> dg.AssetSpec:
     spec: dg.AssetSpec = resolve_asset_spec(resolution, asset)
     return spec.replace_attributes(
         group_name=spec.group_name or contract.team,
         owners=spec.owners or contract.owners or [f"team:{contract.team}"],
         description=spec.description or step.description,
         skippable=True,
+        code_version=spec.code_version or environment_hash(platform.settings.workloads / contract.team),
         metadata={**spec.metadata, "bulkhead/team": contract.team, "bulkhead/command": " ".join(step.run)},
     )
 

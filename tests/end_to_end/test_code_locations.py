@@ -55,7 +55,7 @@ def test_the_broken_location_says_file_line_key_and_the_nearest_known_key(copied
     line = line_of(copied.root / "workloads" / "ml" / "defs.yaml", "timeuot")
     assert load(copied, "ml") == (
         f"workloads/ml/defs.yaml:{line}: steps[0].timeuot: unknown key 'timeuot'. Expected one of: assets, "
-        "backfill_policy, checks, description, name, pool, resources, retries, run, timeout. Did you mean 'timeout'?"
+        "backfill_policy, checks, description, name, pool, resources, results, retries, run, start_timeout, timeout. Did you mean 'timeout'?"
     )
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.backends.launch import Launch, Outcome
-from orchestrator.execution.failure import describe, failure, measured, reproduction, tail, traceback_lines
+from orchestrator.backends.launch import Launch
+from orchestrator.execution.failure import describe, failure, reproduction, tail, traceback_lines
 from orchestrator.execution.report import WorkloadException
 from orchestrator.execution.verdict import Category, Verdict
 
@@ -18,7 +18,7 @@ def test_a_failure_says_what_where_whose_and_how_to_see_it_again() -> None:
     exception = WorkloadException(name="ValueError", message="ValueError: no rows", stack=['  File "x.py", line 1\n'])
     text = describe(
         EXITED, "load", "etl", ["team:etl", "me@example.org"], "etl@sha256:1", exception,
-        {"stdout": [], "stderr": ["one", "two"]}, "cd /x && env -i A=1 python",
+        "memory 1Mi of 2Mi", {"stdout": [], "stderr": ["one", "two"]}, "cd /x && env -i A=1 python",
     )  # fmt: skip
     assert text == (
         "workload exited: code 1\n"
@@ -26,6 +26,7 @@ def test_a_failure_says_what_where_whose_and_how_to_see_it_again() -> None:
         "\n"
         "step       load of team etl (owned by team:etl, me@example.org)\n"
         "image      etl@sha256:1\n"
+        "used       memory 1Mi of 2Mi\n"
         "\n"
         "raised in the workload:\n"
         '    File "x.py", line 1\n'
@@ -116,17 +117,7 @@ def test_the_reproduction_is_a_command_that_a_shell_runs(tmp_path: Path) -> None
 
 def test_dagsters_failure_carries_category_and_what_is_known_and_the_right_to_retry() -> None:
     for may_retry in (True, False):
-        made = failure(EXITED, "text", {"exit_code": 0, "signal": None, "image": ""}, may_retry)
+        made = failure(EXITED, "text", {"bulkhead/exit_code": 0}, may_retry)
         assert (made.description, made.allow_retries) == ("text", may_retry)
         values = {name: value.value for name, value in made.metadata.items()}
         assert values == {"bulkhead/category": "workload exited", "bulkhead/exit_code": 0}
-
-
-def test_what_was_measured_is_rounded_to_milliseconds() -> None:
-    assert measured(Outcome(exit_code=0, peak_memory=5, cpu_seconds=0.12345, seconds=1.23456)) == {
-        "exit_code": 0,
-        "signal": None,
-        "peak_memory_bytes": 5,
-        "cpu_seconds": 0.123,
-        "run_seconds": 1.235,
-    }

@@ -8,7 +8,7 @@ REFUSED = """gate closed: {reason}
   nothing was launched
 
 step       reader of team readers (owned by team:readers)"""
-TOUCHES = "Path('was_started').touch()\n"
+TOUCHES = "Path(os.environ['BULKHEAD_STORE_SEEN'], 'was_started').touch()\n"
 PASSES = "pipes.report_asset_check(check_name='good', passed=True)"
 
 
@@ -20,11 +20,12 @@ def two_teams(project: Project, maker: str, blocking: tuple[str, ...] = ("good",
 
 
 def readers(project: Project) -> None:
-    project.team("readers", [one_step("reader", workload(TOUCHES + REPORT), deps=["numbers"])], reads=["numbers"])
+    step = one_step("reader", workload(TOUCHES + REPORT), deps=["numbers"])
+    project.team("readers", [step], reads=["numbers"], stores={"seen": "rw"})
 
 
 def was_started(project: Project) -> bool:
-    return (project.root / "workloads" / "readers" / "was_started").exists()
+    return (project.home / "stores" / "readers" / "seen" / "was_started").exists()
 
 
 WRITES = "Path(os.environ['BULKHEAD_PUBLISH_NUMBERS'], 'n.txt').write_text(os.environ.get('MODE', '1'))\n"

@@ -7,6 +7,8 @@ import pytest
 
 from tests.conftest import REPORT, Project, one_step, script, workload
 
+STORE = {"stores": {"own": "rw"}}
+TOUCHES = "Path(os.environ['BULKHEAD_STORE_OWN'], 'was_started').touch()\n"
 CHECKED = f"{REPORT}\npipes.report_asset_check(check_name='good', passed=True)"
 
 
@@ -98,44 +100,45 @@ def test_the_workload_sees_its_own_variables_and_nothing_else_of_the_platforms(p
 
 
 def test_a_secret_that_is_not_set_stops_the_step_before_it_starts(project: Project) -> None:
-    alone(project, workload("Path('was_started').touch()\n" + REPORT), {"secrets": ["TOKEN"]})
+    alone(project, workload(TOUCHES + REPORT), {"secrets": ["TOKEN"], **STORE})
     ran = project.run("team_job")
     assert ran.error("it") == (
-        "contract violated: secret TOKEN is not set in the platform's environment. Set it where the platform starts."
+        "contract violated: secret TOKEN is not set (looked in the platform's environment, in the file that TOKEN_FILE "
+        "names, in the folder BULKHEAD_SECRETS (not set))."
         "\n\nstep       it of team team (owned by team:team)"
     )
-    assert not (project.root / "workloads" / "team" / "was_started").exists()
+    assert not (project.home / "stores" / "team" / "own" / "was_started").exists()
 
 
 PARTITIONS = {"partitions_def": {"type": "static", "partition_keys": ["a", "b", "c"]}}
 KEYS = """
-    Path('keys').write_text(json.dumps(pipes.get_extra('partition')['keys']))
+    Path(os.environ['BULKHEAD_STORE_OWN'], 'keys').write_text(json.dumps(pipes.get_extra('partition')['keys']))
     pipes.report_asset_materialization()
 """
 
 
 def test_a_partition_key_reaches_the_workload(project: Project) -> None:
-    alone(project, workload(KEYS), asset=PARTITIONS)
+    alone(project, workload(KEYS), STORE, asset=PARTITIONS)
     assert project.run("team_job", "--partition", "b").code == 0
-    assert (project.root / "workloads" / "team" / "keys").read_text() == '["b"]'
+    assert (project.home / "stores" / "team" / "own" / "keys").read_text() == '["b"]'
 
 
 def test_every_key_of_a_range_reaches_a_workload_that_takes_a_range_in_one_run(project: Project) -> None:
-    alone(project, workload(KEYS), asset=PARTITIONS, backfill_policy={"type": "single_run"})
+    alone(project, workload(KEYS), STORE, asset=PARTITIONS, backfill_policy={"type": "single_run"})
     tags = {"dagster/asset_partition_range_start": "a", "dagster/asset_partition_range_end": "c"}
     ran = project.launch("team", "team_job", tags=tags)
     assert ran.code == 0, (ran.events, ran.stderr)
-    assert (project.root / "workloads" / "team" / "keys").read_text() == '["a", "b", "c"]'
+    assert (project.home / "stores" / "team" / "own" / "keys").read_text() == '["a", "b", "c"]'
 
 
 def test_a_partitioned_step_without_a_partition_is_refused(project: Project) -> None:
-    alone(project, workload("Path('was_started').touch()\n" + REPORT), asset=PARTITIONS)
+    alone(project, workload(TOUCHES + REPORT), STORE, asset=PARTITIONS)
     ran = project.run("team_job")
     assert ran.error("it") == (
         "gate closed: its assets are partitioned, and the run names no partition; nothing was launched\n"
         "  choose a partition when you launch it\n\nstep       it of team team (owned by team:team)"
     )
-    assert not (project.root / "workloads" / "team" / "was_started").exists()
+    assert not (project.home / "stores" / "team" / "own" / "was_started").exists()
 
 
 @pytest.mark.parametrize(

@@ -8,16 +8,7 @@ import pytest
 from orchestrator.execution import dagster_internals
 from tests.conftest import REPORT, Project, one_step, wait_for, workload
 
-MEETS = """
-    Path(os.environ['BULKHEAD_STORE_SHARED'], '{own}').touch()
-    for _ in range(600):
-        if Path(os.environ['BULKHEAD_STORE_SHARED'], '{other}').exists():
-            break
-        time.sleep(0.05)
-    else:
-        sys.exit(1)
-    pipes.report_asset_materialization()
-"""
+WAITS = f"{REPORT}\nwhile not Path('go_on').exists(): time.sleep(0.05)"
 HANGS = """
     pipes.log.info("hanging")
     subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True)
@@ -26,18 +17,14 @@ HANGS = """
 ONE_AT_ONCE = {"execution": {"config": {"max_concurrent": 1}}}
 
 
-def pair(project: Project) -> None:
-    """Make two steps that each wait for the other; a store that is read only is not locked."""
-    steps = [
-        one_step(own, workload(MEETS.format(own=own, other=other)), timeout="20s")
-        for own, other in (("a", "b"), ("b", "a"))
-    ]
-    project.team("team", steps, stores={"shared": "ro"})
-
-
 def test_two_independent_steps_run_at_the_same_time(project: Project) -> None:
-    pair(project)
-    ran = project.run("team_job")
+    """Each reports, and then waits for the test, which waits for both reports."""
+    project.team("team", [one_step(name, workload(WAITS)) for name in "ab"])
+    running = project.start("team_job")
+    for _ in "ab":
+        running.until("ASSET_MATERIALIZATION")
+    (project.root / "workloads" / "team" / "go_on").touch()
+    ran = running.end()
     assert (ran.code, ran.steps("STEP_SUCCESS")) == (0, ["a", "b"])
 
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from orchestrator.backends.launch import Outcome, Stopped
+from orchestrator.backends.launch import Limits, Outcome, Stopped, Usage
 from orchestrator.execution.report import Asked, Report
-from orchestrator.execution.verdict import Category, Limits, Verdict, judge, missing_checks
+from orchestrator.execution.verdict import Category, Verdict, judge, missing_checks
 
 GOOD, ASIDE = ("a", "good"), ("a", "aside")
 ASKED = Asked(["a"], [GOOD, ASIDE], frozenset({"a"}), frozenset({GOOD, ASIDE}), frozenset({GOOD}))
@@ -123,15 +123,15 @@ def test_a_system_exit_is_an_exit_and_no_exception() -> None:
 @pytest.mark.parametrize(
     ("outcome", "expected"),
     [
-        (Outcome(signal=9, seconds=12.3, peak_memory=PEAK),
+        (Outcome(signal=9, usage=Usage(seconds=12.3, memory=PEAK)),
          Verdict(Category.KILLED, "SIGKILL after 12.3s, peak memory 271Mi", (), True)),
-        (Outcome(signal=200, seconds=60), Verdict(Category.KILLED, "signal 200 after 1m, peak memory 0B", (), True)),
+        (Outcome(signal=200, usage=Usage(seconds=60)), Verdict(Category.KILLED, "signal 200 after 1m, peak memory 0B", (), True)),
         (Outcome(lost="gone"), Verdict(Category.INFRASTRUCTURE, "the process was lost: gone", (), True)),
-        (Outcome(signal=9, stopped=Stopped.TIMED_OUT, peak_memory=PEAK),
+        (Outcome(signal=9, stopped=Stopped.TIMED_OUT, usage=Usage(memory=PEAK)),
          Verdict(Category.TIMED_OUT, "ran longer than its timeout of 5m and was stopped; peak memory 271Mi", (), True)),
-        (Outcome(signal=9, stopped=Stopped.OUT_OF_MEMORY, peak_memory=3 * 2**29),
+        (Outcome(signal=9, stopped=Stopped.OUT_OF_MEMORY, usage=Usage(memory=3 * 2**29)),
          Verdict(Category.OUT_OF_MEMORY, "used 1.5Gi of the 1Gi its contract allows, and was killed", (), True)),
-        (Outcome(signal=2, stopped=Stopped.CANCELLED, seconds=3),
+        (Outcome(signal=2, stopped=Stopped.CANCELLED, usage=Usage(seconds=3)),
          Verdict(Category.CANCELLED, "stopped after 3s because the run was cancelled")),
         (Outcome(exit_code=0, stopped=Stopped.TIMED_OUT),
          Verdict(Category.TIMED_OUT, "ran longer than its timeout of 5m and was stopped; peak memory 0B", (), True)),

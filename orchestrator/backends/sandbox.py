@@ -1,0 +1,138 @@
+"""The sandbox of the embedded backend: what `bwrap` is asked to show a step, and to keep from it.
+
+The step sees the system's programs, its own project and environment, its own scratch folder, and the stores and
+datasets of its contract; everything else is not there. It has its own processes, its own /tmp and, unless its contract
+asks for `data`, no network. It keeps no capability. The file system is read-only but for what it is given to write.
+"""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from orchestrator.backends.launch import Launch
+from orchestrator.backends.supervision import starter
+
+SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/opt", "/nix", "/etc")
+PROCESSORS = "/sys/devices/system/cpu"
+# Readable by root, and no business of a workload.
+HIDDEN = (
+    "/etc/shadow", "/etc/shadow-", "/etc/gshadow", "/etc/gshadow-", "/etc/sudoers", "/etc/sudoers.d", "/etc/ssh",
+    "/etc/ssl/private", "/etc/docker", "/etc/kubernetes", "/etc/systemd", "/etc/cron.d",
+)  # fmt: skip
+STARTER = "/run/bulkhead/starter.py"
+UNSHARED = ("--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try")
+SHARED_MEMORY = 64 << 20
+
+
+@dataclass(frozen=True)
+class Sandbox:
+    """Whether steps run in a sandbox here: the path of `bwrap`, or why not."""
+
+    bwrap: str | None
+    reason: str = ""
+
+    @property
+    def tier(self) -> str:
+        """What metadata says of it."""
+        return "bwrap" if self.bwrap else f"none ({self.reason})"
+
+
+@cache
+def find_sandbox() -> Sandbox:
+    """Return the sandbox of this machine; tries it once."""
+    if sys.platform != "linux":
+        return Sandbox(None, "bwrap needs Linux")
+    bwrap = shutil.which("bwrap")
+    if bwrap is None:
+        return Sandbox(None, "bwrap is not installed")
+    probe = [bwrap, *UNSHARED, "--unshare-net", "--ro-bind", "/", "/", "--proc", "/proc", "--dev", "/dev", "true"]
+    try:
+        done = subprocess.run(probe, capture_output=True, text=True, timeout=20)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return Sandbox(None, f"bwrap does not work here: {error}")
+    if done.returncode != 0:
+        said = (done.stderr.strip().splitlines() or [f"it exited {done.returncode}"])[-1]
+        return Sandbox(None, f"bwrap does not work here: {said}")
+    return Sandbox(bwrap)
+
+
+def sandbox_argv(bwrap: str, launch: Launch, hidden: Sequence[Path] = ()) -> list[str]:
+    """Return the command that runs the starter in a sandbox; the starter's own arguments are still to come.
+
+    `hidden` are the platform's folders; none of them shows, wherever it lies.
+    """
+    argv = [bwrap, "--die-with-parent", "--new-session", *UNSHARED, "--cap-drop", "ALL"]
+    if not launch.network:
+        argv.append("--unshare-net")
+    shared_memory = launch.limits.memory or SHARED_MEMORY
+    argv += ["--proc", "/proc", "--dev", "/dev", "--size", str(shared_memory), "--perms", "1777", "--tmpfs", "/dev/shm"]
+    argv += ["--remount-ro", "/dev", "--ro-bind-try", PROCESSORS, PROCESSORS]
+    for system in map(Path, SYSTEM):
+        if system.is_symlink():
+            argv += ["--symlink", str(system.readlink()), str(system)]
+        elif system.is_dir():
+            argv += ["--ro-bind", str(system), str(system)]
+    for secret in map(Path, HIDDEN):
+        if secret.is_dir():
+            argv += ["--tmpfs", str(secret)]
+        elif secret.exists():
+            argv += ["--ro-bind", "/dev/null", str(secret)]
+    for folder in hidden:
+        if folder.is_relative_to("/usr") or folder.is_relative_to("/opt"):
+            argv += ["--tmpfs", str(folder)]
+    argv += ["--bind", str(launch.scratch / "tmp"), "/tmp"]
+    for path in dict.fromkeys([*_interpreter(Path(sys.executable)), *_environment(launch.folder), launch.folder]):
+        argv += ["--ro-bind", str(path), str(path)]
+    argv += ["--ro-bind", starter.__file__, STARTER]
+    argv += ["--bind", str(launch.scratch), str(launch.scratch)]
+    for mount in launch.mounts:
+        argv += ["--bind" if mount.writable else "--ro-bind", str(mount.path), str(mount.path)]
+    argv += ["--remount-ro", "/", "--chdir", str(launch.folder), "--"]
+    return [*argv, str(Path(sys.executable).resolve()), "-I", "-S", STARTER]
+
+
+def _environment(folder: Path) -> Iterator[Path]:
+    """Yield what a workload's environment consists of: itself, its interpreter, and projects installed editable."""
+    environment = folder / ".venv"
+    if not environment.is_dir():
+        return
+    if environment.is_symlink():
+        yield environment.resolve()
+    yield from _interpreter(environment / "bin" / "python")
+    for record in environment.glob("lib/python*/site-packages/*.dist-info/direct_url.json"):
+        try:
+            url = json.loads(record.read_text(encoding="utf-8"))["url"]
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+        if str(url).startswith("file://") and (path := _local(str(url))).is_dir():
+            yield path
+
+
+def _local(url: str) -> Path:
+    from urllib.parse import unquote, urlparse
+
+    return Path(unquote(urlparse(url).path))
+
+
+def _interpreter(python: Path) -> Iterator[Path]:
+    """Yield the installation behind an environment's Python: of each link on the way, and of the file at its end."""
+    seen: set[Path] = set()
+    while python not in seen:
+        seen.add(python)
+        prefix = python.parent.parent
+        if len(seen) > 1 and not _is_system(prefix):
+            yield prefix if any((prefix / "lib").glob("python3*")) else python
+        if python.is_symlink():
+            python = python.parent / python.readlink()
+    whole = python.resolve()
+    if whole not in seen and not _is_system(whole):
+        yield whole.parent.parent
+
+
+def _is_system(path: Path) -> bool:
+    return any(path.is_relative_to(system) for system in SYSTEM)

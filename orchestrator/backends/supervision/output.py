@@ -1,0 +1,70 @@
+"""Carries a workload's stdout and stderr to the step's logs, as they come, in memory that does not grow."""
+
+import contextlib
+import fcntl
+import os
+
+from .redaction import Redactor
+
+CHUNK = 1 << 20
+F_SETPIPE_SZ = 1031
+TAIL = 2000
+
+
+class Stream:
+    """One pipe from the workload, and the log that it ends in.
+
+    The workload holds the pipe and never the log, so what was once said cannot be taken back. `size` counts all that
+    came; `lost` what the log could not take (a full disk).
+    """
+
+    def __init__(self, fd: int, redactor: Redactor) -> None:
+        """Put a pipe in the place of `fd`, which was the log, for whatever is started next."""
+        self.fd, self.redactor = fd, redactor
+        self.log = os.dup(fd)
+        self.read, write = os.pipe()
+        os.set_blocking(self.read, False)
+        with contextlib.suppress(OSError):
+            fcntl.fcntl(write, F_SETPIPE_SZ, CHUNK)
+        os.dup2(write, fd)
+        os.close(write)
+        self.size = self.lost = 0
+        self.open = True
+        self.tail = b""
+        self._kept = b""
+
+    def release(self) -> None:
+        """Let go of the pipe's write end, so that it ends with the workload."""
+        os.dup2(self.log, self.fd)
+
+    def carry(self) -> bool:
+        """Carry what is there, up to a mebibyte; return whether there was anything."""
+        try:
+            data = os.read(self.read, CHUNK)
+        except BlockingIOError:
+            return False
+        if not data:
+            self.open = False
+            return False
+        self.size += len(data)
+        data = self._kept + data
+        pending = self.redactor.pending(data)
+        self._kept = data[len(data) - pending :]
+        self._log(self.redactor.raw(data[: len(data) - pending]))
+        return True
+
+    def finish(self) -> None:
+        """Carry what is left in the pipe after the last writer has gone."""
+        while self.open and self.carry():
+            pass
+        self._log(self.redactor.raw(self._kept))
+        self._kept = b""
+
+    def _log(self, data: bytes) -> None:
+        self.tail = (self.tail + data)[-TAIL:]
+        view = memoryview(data)
+        try:
+            while view:
+                view = view[os.write(self.log, view) :]
+        except OSError:
+            self.lost += len(view)

@@ -1,0 +1,121 @@
+"""Starts the workload's process.
+
+The supervisor calls `start` itself. In a sandbox it cannot: there this file runs as a program of its own
+(`python -I -S starter.py STATUS SPEC`), is the workload's parent, and tells by the pipe STATUS, in JSON lines:
+{"pid": n, "starter": n}, then {"exit": n} or {"signal": n} with "cpu" (seconds) and "memory" (bytes of the largest
+process); or {"error": text} if nothing could be executed.
+"""
+
+import ctypes
+import json
+import os
+import resource
+import signal
+import sys
+from collections.abc import Callable, Mapping
+
+PR_SET_PDEATHSIG = 1
+# The kernel's out-of-memory killer takes a workload before it takes the platform.
+KILL_ME_FIRST = b"800"
+DEFAULT_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD, signal.SIGPIPE)
+
+
+class StartError(Exception):
+    """The command could not be executed; says why."""
+
+
+def prctl(option: int, value: int) -> None:
+    """Call prctl where there is one."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
+
+
+def start(argv: list[str], names: list[str], open_files: int | None, first: Callable[[], None] | None = None) -> int:
+    """Execute a command in a session of its own, with the named variables and no other; return its pid.
+
+    `first` is called in the new process before anything else.
+
+    Raises:
+        StartError: the system refused to execute it.
+    """
+    # Python itself adds LC_CTYPE to its environment when no locale is set.
+    env = {name: os.environ[name] for name in names if name in os.environ}
+    ready, error = os.pipe()
+    parent = os.getpid()
+    child = os.fork()
+    if child == 0:
+        try:
+            if first is not None:
+                first()
+            os.setsid()
+            prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+            signal.set_wakeup_fd(-1)
+            for number in DEFAULT_SIGNALS:
+                signal.signal(number, signal.SIG_DFL)
+            _fence_in(open_files)
+            if os.getppid() != parent:
+                os._exit(1)
+            os.execve(argv[0], argv, env)
+        except BaseException as refused:  # noqa: BLE001 (the child must never return)
+            os.write(error, str(refused).encode("utf-8", "backslashreplace")[:4000])
+        os._exit(127)
+    os.close(error)
+    reason = os.read(ready, 4096).decode()
+    os.close(ready)
+    if reason:
+        os.waitpid(child, 0)
+        raise StartError(reason)
+    return child
+
+
+def _fence_in(open_files: int | None) -> None:
+    """Set what a process keeps for itself and all that it starts."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if open_files is not None:
+        _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        allowed = open_files if hard == resource.RLIM_INFINITY else min(open_files, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, allowed))
+    try:
+        with open("/proc/self/oom_score_adj", "wb") as file:
+            file.write(KILL_ME_FIRST)
+    except OSError:
+        pass
+
+
+def ended(status: int) -> dict[str, int]:
+    """Return a wait status as the word for it: {"exit": n} or {"signal": n}."""
+    if os.WIFSIGNALED(status):
+        return {"signal": os.WTERMSIG(status)}
+    return {"exit": os.waitstatus_to_exitcode(status)}
+
+
+def largest(usage: resource.struct_rusage) -> int:
+    """Return the bytes that the largest process held at its peak."""
+    return usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def main() -> None:
+    """Start the workload inside a sandbox, tell how it ended, and wait to be killed with what it left."""
+    told = int(sys.argv[1])
+    spec = json.loads(sys.argv[2])
+    os.set_inheritable(told, False)
+
+    def tell(message: Mapping[str, object]) -> None:
+        os.write(told, json.dumps(message).encode() + b"\n")
+
+    try:
+        child = start(spec["argv"], spec["env"], spec["open_files"])
+    except StartError as error:
+        tell({"error": str(error)})
+        return
+    tell({"pid": child, "starter": os.getpid()})
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    _, status, usage = os.wait4(child, 0)
+    tell({**ended(status), "cpu": usage.ru_utime + usage.ru_stime, "memory": largest(usage)})
+    while True:
+        signal.pause()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,292 @@
+"""The life of one workload, as its parent sees it.
+
+It is a subreaper: whatever the workload forks, daemons included, comes back to it and is killed. Its specification is
+one JSON object:
+
+    argv, env      the command, and the names of the variables it gets
+    wrap           what stands before the starter in a sandbox: bwrap and its options; empty without a sandbox
+    limits         memory, cpu, pids, open_files, output; None: no limit
+    cores          processor time that it may take, as a number of cores; None: no limit
+    name           of the step's control groups
+    messages       the messages file, whose size counts as output
+    secrets        a folder of files with values to mask, or None
+    grace          seconds between INT and TERM, and between TERM and KILL
+    lifeline       read end of a pipe: 's' stop (INT, TERM, KILL), 'k' kill. End of file: the platform is gone, kill
+    status         write end of a pipe: {"started": true}, then one object that says how it ended; or {"error": text},
+                   or {"sandbox": text} if there is no sandbox to be had
+"""
+
+import contextlib
+import json
+import os
+import resource
+import select
+import signal
+import sys
+import time
+from typing import Any
+
+from .cgroups import Fence, make_fence
+from .output import Stream
+from .processes import children, descendants, look, outside_pid
+from .redaction import Redactor
+from .starter import StartError, ended, largest, prctl, start
+from .watch import Watch
+
+PR_SET_CHILD_SUBREAPER = 36
+KILL_ROUND = 0.02
+MAX_WORDS = 65536
+# bwrap has a process outside of the namespace and one inside; the starter is the third.
+WRAPPERS = 3
+
+
+class Supervisor:
+    """Holds one workload from start to end.
+
+    `child` is what was forked: the workload, or the outer process of its sandbox. `group` is the workload's own process
+    group. `wrappers` are the processes that belong to the sandbox and not to the workload.
+    """
+
+    def __init__(self, spec: dict[str, Any]) -> None:
+        self.spec = spec
+        self.lifeline, self.status, self.grace = spec["lifeline"], spec["status"], spec["grace"]
+        self.fence: Fence | None = make_fence(spec["name"], *_fenced(spec))
+        self.watch = Watch(spec["limits"], self.fence, count_shared_memory=bool(spec["wrap"]))
+        self.messages = os.open(spec["messages"], os.O_RDONLY)
+        self.child = self.group = 0
+        self.inner = -1
+        self.words = b""
+        self.wrappers: frozenset[int] = frozenset()
+        self.inside = (0.0, 0)
+        self.ended: dict[str, int] | None = None
+        self.failed: dict[str, str] | None = None
+        self.wakeup, wake = os.pipe()
+        for fd in (self.wakeup, wake):
+            os.set_blocking(fd, False)
+        signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+        for number in (signal.SIGCHLD, signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, lambda *_: None)
+        redactor = Redactor(_secrets(spec["secrets"]))
+        self.streams = [Stream(fd, redactor) for fd in (1, 2)]
+
+    def tell(self, message: dict[str, Any]) -> None:
+        with contextlib.suppress(OSError):
+            os.write(self.status, json.dumps(message).encode() + b"\n")
+
+    def hold(self) -> None:
+        """Start the workload, wait for its end, stop it when told to, leave nothing behind, and say how it went."""
+        self._start()
+        word = None
+        while self._runs() and word is None:
+            word = self._pause(None)
+        if self._runs() and word == b"s":
+            self._stop()
+        left = len(self._own()) if self.ended is not None else 0
+        self._kill_everything()
+        for stream in self.streams:
+            stream.finish()
+        usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+        self.watch.settle(max(usage.ru_utime + usage.ru_stime, self.inside[0]), self._output())
+        if self.fence is not None:
+            self.fence.remove()
+        self.tell(self.failed or self._account(left))
+
+    def _runs(self) -> bool:
+        return self.ended is None and self.failed is None
+
+    def _start(self) -> None:
+        """Start the workload, or the sandbox with the starter in it."""
+        first = self.fence.join if self.fence is not None else None
+        argv, names, open_files = self.spec["argv"], self.spec["env"], self.spec["limits"]["open_files"]
+        try:
+            if self.spec["wrap"]:
+                self.inner, told = os.pipe()
+                os.set_blocking(self.inner, False)
+                os.set_inheritable(told, True)
+                inside = json.dumps({"argv": argv, "env": names, "open_files": open_files})
+                self.child = start([*self.spec["wrap"], str(told), inside], names, None, first)
+                os.close(told)
+            else:
+                self.child = self.group = start(argv, names, open_files, first)
+                self.tell({"started": True})
+        except StartError as error:
+            self.failed = {"error": str(error)}
+        for stream in self.streams:
+            stream.release()
+
+    def _hear(self) -> None:
+        """Take in what the starter says from inside the sandbox; the workload may have written there as well."""
+        try:
+            while word := os.read(self.inner, 4096):
+                self.words = (self.words + word)[-MAX_WORDS:]
+            os.close(self.inner)
+            self.inner = -1
+        except BlockingIOError:
+            pass
+        *lines, self.words = self.words.split(b"\n")
+        for line in lines:
+            with contextlib.suppress(ValueError, TypeError, KeyError, AttributeError):
+                self._heard(json.loads(line))
+
+    def _heard(self, message: dict[str, Any]) -> None:
+        if "error" in message and not self.wrappers:
+            self.failed = {"error": str(message["error"])}
+        elif "pid" in message and not self.wrappers:
+            self._inside(int(message["pid"]), int(message["starter"]))
+        elif self.ended is None and (found := {"exit", "signal"} & message.keys()):
+            name = found.pop()
+            self.inside = (float(message["cpu"]), int(message["memory"]))
+            self.ended = {name: int(message[name])}
+
+    def _inside(self, pid: int, starter: int) -> None:
+        """Find the workload and the wrappers from outside by the pids they have inside."""
+        tree = descendants(os.getpid())
+        self.group = outside_pid(pid, tree) or 0
+        outer = outside_pid(starter, tree)
+        inits = children(self.child)
+        self.wrappers = frozenset([self.child, *inits[:1], *([outer] if outer else [])])
+        self.tell({"started": True})
+
+    def _reap(self) -> None:
+        """Collect every process that has ended."""
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            if pid == self.child:
+                self._child_ended(status)
+
+    def _child_ended(self, status: int) -> None:
+        if self.spec["wrap"]:
+            if self.inner >= 0:
+                self._hear()
+            if self._runs() and not self.wrappers:
+                for stream in self.streams:
+                    stream.finish()
+                reason = self.streams[1].tail.decode("utf-8", "backslashreplace").strip()
+                self.failed = {"sandbox": reason or f"it ended with {ended(status)}"}
+        if self.ended is None:
+            self.ended = ended(status)
+
+    def _pause(self, seconds: float | None) -> bytes | None:
+        """Wait for something to happen; return a word from the platform, b"" if it is gone, b"k" for a broken limit."""
+        watched = [self.wakeup, self.lifeline, *(stream.read for stream in self.streams if stream.open)]
+        if self.inner >= 0:
+            watched.append(self.inner)
+        due = self.watch.due()
+        ready, _, _ = select.select(watched, [], [], due if seconds is None else min(seconds, due))
+        if self.wakeup in ready:
+            with contextlib.suppress(BlockingIOError):
+                os.read(self.wakeup, 4096)
+        for stream in self.streams:
+            if stream.read in ready:
+                stream.carry()
+        self.watch.count_output(self._output())
+        if self.inner >= 0 and self.inner in ready:
+            self._hear()
+        if self.group and self.ended is None and not self.watch.due():
+            tree = descendants(os.getpid())
+            self.watch.sample(tree, self.wrappers)
+        self._reap()
+        if self.lifeline in ready:
+            return os.read(self.lifeline, 1)
+        return b"k" if self.watch.broken and self.ended is None else None
+
+    def _output(self) -> int:
+        return sum(stream.size for stream in self.streams) + os.fstat(self.messages).st_size
+
+    def _stop(self) -> None:
+        """Ask the workload's group to end (INT), then all that it started (TERM), with time to do so after each."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            # A process that is stopped hears nothing until it goes on.
+            for sent in (number, signal.SIGCONT):
+                if number == signal.SIGINT:
+                    _signal_group(self.group, sent)
+                else:
+                    _signal_all(self._own(), sent)
+            if self._gone_within(self.grace):
+                return
+
+    def _gone_within(self, seconds: float) -> bool:
+        deadline = time.monotonic() + seconds
+        while (left := deadline - time.monotonic()) > 0:
+            if self._pause(left) is not None:
+                return True
+            if not self._runs() and not self._own():
+                return True
+        return False
+
+    def _own(self) -> list[int]:
+        """Return the living processes of the workload."""
+        return [pid for pid in descendants(os.getpid()) if pid not in self.wrappers and look(pid) is not None]
+
+    def _kill_everything(self) -> None:
+        """Kill until no descendant is left; what a killed process leaves comes back here and is killed too."""
+        while True:
+            _signal_group(self.group, signal.SIGKILL)
+            alive = descendants(os.getpid())
+            _signal_all(alive, signal.SIGKILL)
+            self._reap()
+            # A writer that waits for room in its pipe cannot end.
+            for stream in self.streams:
+                stream.carry()
+            if not alive and not self._runs():
+                return
+            select.select([self.wakeup], [], [], KILL_ROUND)
+
+    def _account(self, left: int) -> dict[str, Any]:
+        """Return how it ended and what it used."""
+        usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+        peaks = self.watch.peaks
+        return {
+            **(self.ended or {"signal": int(signal.SIGKILL)}),
+            "broken": self.watch.broken,
+            "left": left,
+            "memory": max(int(peaks["memory"]), largest(usage), self.inside[1]),
+            "cpu": peaks["cpu"],
+            "pids": int(peaks["pids"]),
+            "open_files": int(peaks["open_files"]),
+            "output": int(peaks["output"]),
+            "output_lost": sum(stream.lost for stream in self.streams),
+            "fenced": self.fence is not None,
+        }
+
+
+def _fenced(spec: dict[str, Any]) -> tuple[float | None, float | None, float | None]:
+    """Return the limits that the kernel is asked to hold: memory, processes, cores."""
+    limits = spec["limits"]
+    pids = limits["pids"]
+    return limits["memory"], pids + WRAPPERS if pids and spec["wrap"] else pids, spec["cores"]
+
+
+def _secrets(folder: str | None) -> list[str]:
+    """Return the values in a folder of secrets."""
+    values = []
+    for name in sorted(os.listdir(folder)) if folder else []:
+        with open(f"{folder}/{name}", encoding="utf-8", errors="surrogateescape") as file:
+            values.append(file.read())
+    return values
+
+
+def _signal_all(pids: list[int], number: int) -> None:
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, number)
+
+
+def _signal_group(group: int, number: int) -> None:
+    # Group 0 would be the supervisor's own.
+    if group > 0:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(group, number)
+
+
+def main() -> None:
+    spec = json.loads(sys.argv[1])
+    prctl(PR_SET_CHILD_SUBREAPER, 1)
+    for fd in (spec["lifeline"], spec["status"]):
+        os.set_inheritable(fd, False)
+    Supervisor(spec).hold()

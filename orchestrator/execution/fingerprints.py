@@ -1,0 +1,26 @@
+"""What a result was made from: the contract, and the environment that ran it."""
+
+import hashlib
+from pathlib import Path
+
+from orchestrator.contract.model import Contract
+
+LENGTH = 16
+LOCK = "uv.lock"
+
+
+def contract_hash(contract: Contract) -> str:
+    """Return the first 16 hex digits of a SHA-256 over a contract's values; comments and order of keys do not count."""
+    return _digest(contract.model_dump_json().encode())
+
+
+def environment_hash(folder: Path) -> str | None:
+    """Return the first 16 hex digits of a SHA-256 over a workload's lock file; None if it has none."""
+    try:
+        return _digest((folder / LOCK).read_bytes())
+    except OSError:
+        return None
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:LENGTH]
