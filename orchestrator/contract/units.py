@@ -51,7 +51,9 @@ def parse_memory(value: Any) -> int:
 
 
 def format_duration(seconds: float) -> str:
-    """Return seconds as a person writes them: 0.8s, 12.3s, 5m 3s, 1h 2m."""
+    """Return seconds as a person writes them: 20ms, 0.8s, 12.3s, 5m 3s, 1h 2m."""
+    if 0 < seconds < 0.1:
+        return f"{max(1, round(seconds * 1000))}ms"
     if seconds < 60:
         return f"{seconds:.1f}s" if seconds % 1 else f"{seconds:.0f}s"
     minutes, rest = divmod(round(seconds), 60)

@@ -27,6 +27,8 @@ from orchestrator.execution.usage import PREFIX, Circumstances, known, measured
 from orchestrator.execution.verdict import missing_checks
 from orchestrator.settings import Settings
 
+# Dagster's event log is for people: what a step logs beyond this goes to its stderr.
+MAX_LOG_EVENTS = 5000
 # A materialization waits this long for its step's end, so that what the step used can stand on it.
 HOLD_SECONDS = 1.0
 
@@ -56,6 +58,7 @@ class Recorder:
     circumstances: Circumstances
     redactor: Redactor
     versions: dict[str, str] = field(default_factory=dict)
+    _logged: int = 0
     _early: list[CheckReport] = field(default_factory=list)
     _held: dict[str, _Held] = field(default_factory=dict)
     _recorded: list[str] = field(default_factory=list)
@@ -64,7 +67,7 @@ class Recorder:
         """Take one line of the messages file; yield what goes on record because of it."""
         event = self.report.take(line)
         if isinstance(event, LogLine):
-            getattr(self.context.log, event.level)(self.redactor.text(event.message))
+            self._log(event)
         elif isinstance(event, StreamText):
             log = self.logs.stdout if event.stream == "stdout" else self.logs.stderr
             os.write(log, self.redactor.text(event.text).encode())
@@ -111,6 +114,16 @@ class Recorder:
                         }
                     )
                 )
+
+    def _log(self, event: LogLine) -> None:
+        text = self.redactor.text(event.message)
+        if self._logged == MAX_LOG_EVENTS:
+            self.context.log.warning(f"{MAX_LOG_EVENTS} log messages are on record; further ones are in the step's stderr")
+        self._logged += 1
+        if self._logged <= MAX_LOG_EVENTS:
+            getattr(self.context.log, event.level)(text)
+        else:
+            os.write(self.logs.stderr, f"{event.level}: {text}\n".encode("utf-8", "replace"))
 
     def _hold(self, event: Materialization) -> None:
         key = event.asset_key

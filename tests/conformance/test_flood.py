@@ -1,0 +1,50 @@
+"""A gigabyte on stdout: the orchestrator's memory stays flat, and the tail is kept."""
+
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.conformance.cases import Case
+from tests.conformance.suite import TEAM, TIERS, make_project
+from tests.conftest import needs_sandbox
+
+GIBIBYTE = 1 << 30
+FLOOD = Case("one_gigabyte_on_stdout", "output.py", "prints a gibibyte", step={"timeout": "4m"})
+# What may be on top of what the run worker holds when the step starts: its own work on the step's events.
+ROOM = 32 << 20
+
+
+@pytest.mark.parametrize("tier", TIERS)
+def test_a_gigabyte_on_stdout_does_not_grow_the_orchestrator_and_is_kept_to_its_end(tmp_path: Path, tier: str) -> None:
+    if "sandboxed" in tier:
+        needs_sandbox()
+    project = make_project(tmp_path, tier, [FLOOD])
+    running = project.start(f"{TEAM}_job")
+    running.until("STEP_START")
+    worker = psutil.Process(running.process.pid)
+    held, supervisors = [worker.memory_info().rss], [0]
+    while worker.status() != psutil.STATUS_ZOMBIE and worker.is_running():
+        held.append(worker.memory_info().rss)
+        supervisors += [memory_of(child) for child in worker.children()]
+    ran = running.end()
+    assert ran.code == 0, ran.events
+    assert max(held) - held[0] < ROOM
+    assert 0 < max(supervisors) < ROOM
+    with project.instance() as instance:
+        manager = instance.compute_log_manager
+        path = Path(manager.get_captured_local_path(manager.build_log_key_for_run(ran.run_id, FLOOD.name), "out"))
+    try:
+        assert path.stat().st_size == GIBIBYTE + len(b"the end\n")
+        with path.open("rb") as file:
+            file.seek(-8, 2)
+            assert file.read() == b"the end\n"
+    finally:
+        path.unlink()
+
+
+def memory_of(process: psutil.Process) -> int:
+    try:
+        return int(process.memory_info().rss)
+    except psutil.Error:
+        return 0
