@@ -10,7 +10,7 @@ export UV_PYTHON_DOWNLOADS := never
 export UV_COMPILE_BYTECODE := 1
 unexport VIRTUAL_ENV
 
-.PHONY: help setup demo test ui check lint clean
+.PHONY: help setup demo test conformance ui check lint clean
 
 help: ## List the targets.
 	@grep -hE '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed 's/:.*## /\t/' | expand -t 12
@@ -32,6 +32,9 @@ test: setup ## Run every test that needs no engine: the platform's, and each wor
 	  echo "== tests of workloads/$$team"; \
 	  (cd workloads/$$team && .venv/bin/python -m pytest tests -q); \
 	done
+
+conformance: setup ## Run every case on Dagster's stock client and on Bulkhead; write docs/conformance.md.
+	.venv/bin/python -m tests.conformance.report docs/conformance.md
 
 lint: setup ## Format check, lint, types, import boundaries.
 	.venv/bin/ruff format --check .

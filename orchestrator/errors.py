@@ -60,4 +60,4 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 
 def listed(words: Iterable[str], empty: str = "none") -> str:
     """Return words as a sorted, comma-separated list."""
-    return ", ".join(sorted(words)) or empty
+    return ", ".join(sorted(word if word.isprintable() else repr(word) for word in words)) or empty

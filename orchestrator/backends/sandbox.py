@@ -70,21 +70,23 @@ def sandbox_argv(bwrap: str, launch: Launch, hidden: Sequence[Path] = ()) -> lis
     if not launch.network:
         argv.append("--unshare-net")
     shared_memory = launch.limits.memory or SHARED_MEMORY
-    argv += ["--proc", "/proc", "--dev", "/dev", "--size", str(shared_memory), "--perms", "1777", "--tmpfs", "/dev/shm"]
+    # The kernel lets root write to /proc/sys, with capabilities or without.
+    argv += ["--proc", "/proc", "--ro-bind", "/proc/sys", "/proc/sys"]
+    argv += ["--dev", "/dev", "--size", str(shared_memory), "--perms", "1777", "--tmpfs", "/dev/shm"]
     argv += ["--remount-ro", "/dev", "--ro-bind-try", PROCESSORS, PROCESSORS]
     for system in map(Path, SYSTEM):
         if system.is_symlink():
             argv += ["--symlink", str(system.readlink()), str(system)]
         elif system.is_dir():
             argv += ["--ro-bind", str(system), str(system)]
+    emptied: list[str] = []
     for secret in map(Path, HIDDEN):
         if secret.is_dir():
-            argv += ["--tmpfs", str(secret)]
+            emptied.append(str(secret))
         elif secret.exists():
             argv += ["--ro-bind", "/dev/null", str(secret)]
-    for folder in hidden:
-        if folder.is_relative_to("/usr") or folder.is_relative_to("/opt"):
-            argv += ["--tmpfs", str(folder)]
+    emptied += [str(folder) for folder in hidden if _is_system(folder)]
+    argv += [word for folder in emptied for word in ("--tmpfs", folder)]
     argv += ["--bind", str(launch.scratch / "tmp"), "/tmp"]
     for path in dict.fromkeys([*_interpreter(Path(sys.executable)), *_environment(launch.folder), launch.folder]):
         argv += ["--ro-bind", str(path), str(path)]
@@ -92,7 +94,8 @@ def sandbox_argv(bwrap: str, launch: Launch, hidden: Sequence[Path] = ()) -> lis
     argv += ["--bind", str(launch.scratch), str(launch.scratch)]
     for mount in launch.mounts:
         argv += ["--bind" if mount.writable else "--ro-bind", str(mount.path), str(mount.path)]
-    argv += ["--remount-ro", "/", "--chdir", str(launch.folder), "--"]
+    argv += [word for folder in ["/", *emptied] for word in ("--remount-ro", folder)]
+    argv += ["--chdir", str(launch.folder), "--"]
     return [*argv, str(Path(sys.executable).resolve()), "-I", "-S", STARTER]
 
 

@@ -18,6 +18,10 @@ from orchestrator.errors import Problem, did_you_mean, listed
 COMPONENT_TYPE = "orchestrator.Workload"
 # What Dagster allows beside `attributes` in a component file.
 FILE_KEYS = ("type", "attributes", "requirements", "template_vars_module", "post_processing")
+# A contract has six levels and a few hundred values.
+MAX_DEPTH, MAX_VALUES = 100, 100_000
+# What YAML makes of them is neither a mapping nor a list.
+OTHER_COLLECTIONS = frozenset(f"tag:yaml.org,2002:{name}" for name in ("omap", "pairs", "set"))
 KeyPath = Sequence[str | int]
 
 
@@ -38,7 +42,7 @@ class ContractFile:
 
 def dotted(key_path: KeyPath) -> str:
     """Return a key path as people write it: steps[1].assets[0].key."""
-    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in key_path)
+    text = "".join(f"[{_excerpt(part)}]" if isinstance(part, int) else f".{_key(part)}" for part in key_path)
     return text.removeprefix(".")
 
 
@@ -53,10 +57,11 @@ def read_contract(path: Path, shown: Path) -> ContractFile:
     except (OSError, UnicodeDecodeError) as error:
         return ContractFile(team, shown, None, (Problem(shown, 1, "", f"cannot be read: {error}"),))
     try:
+        _refuse_the_unbounded(text)
         twice = [Problem(shown, line, key, "this key stands twice. Keep one.") for key, line in _repeated_keys(text)]
         documents = list(parse_yamls_with_source_position(text, str(shown)))
-    except (yaml.YAMLError, ValueError, TypeError, RecursionError, AttributeError) as error:
-        return ContractFile(team, shown, None, (_yaml_problem(shown, error),))
+    except (yaml.YAMLError, ValueError, TypeError, LookupError, RecursionError, AttributeError) as error:
+        return ContractFile(team, shown, None, (_yaml_problem(shown, text, error),))
     if twice:
         return ContractFile(team, shown, None, tuple(twice))
     if len(documents) != 1 or not isinstance(documents[0].value, dict):
@@ -81,11 +86,11 @@ def read_contract(path: Path, shown: Path) -> ContractFile:
 def _file_problems(path: Path, document: Mapping[Any, Any], positions: SourcePositionTree) -> Iterator[Problem]:
     for key in document:
         if key not in FILE_KEYS:
-            hint = f"unknown key. Expected one of: {listed(FILE_KEYS)}.{did_you_mean(str(key), FILE_KEYS)}"
-            yield Problem(path, _line(positions, [key]), str(key), hint)
+            hint = f"unknown key. Expected one of: {listed(FILE_KEYS)}.{did_you_mean(_key(key), FILE_KEYS)}"
+            yield Problem(path, _line(positions, [key]), _key(key), hint)
     if document.get("type") != COMPONENT_TYPE:
         found = document.get("type", "nothing")
-        yield Problem(path, _line(positions, ["type"]), "type", f"expected {COMPONENT_TYPE!r}, found {found!r}.")
+        yield Problem(path, _line(positions, ["type"]), "type", f"expected {COMPONENT_TYPE!r}, found {_excerpt(found)}.")
     if not isinstance(document.get("attributes"), dict):
         yield Problem(path, _line(positions, ["attributes"]), "attributes", "expected a mapping: the team's contract.")
 
@@ -114,6 +119,8 @@ def _message(place: KeyPath, items: Sequence[Any]) -> str:
         return f"unknown key {place[-1]!r}. Expected one of: {listed(known)}.{hint}"
     if "missing" in kinds:
         return f"missing key {place[-1]!r}."
+    if "invalid_key" in kinds:
+        return f"a key is text; found {', '.join(_excerpt(item['input']) for item in items)}."
     for item in items:
         if item["type"] == "value_error":
             return str(item["ctx"]["error"])
@@ -131,10 +138,15 @@ def _excerpt(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
+def _key(key: Any) -> str:
+    """Return a key as text of one line."""
+    return key if isinstance(key, str) and key.isprintable() else _excerpt(key)
+
+
 def _nearest_literal(items: Sequence[Any]) -> str:
     for item in items:
-        if item["type"] == "literal_error":
-            return did_you_mean(str(item["input"]), re.findall(r"'([^']*)'", item["ctx"]["expected"]))
+        if item["type"] == "literal_error" and isinstance(item["input"], str):
+            return did_you_mean(item["input"], re.findall(r"'([^']*)'", item["ctx"]["expected"]))
     return ""
 
 
@@ -193,10 +205,43 @@ def _line(positions: SourcePositionTree | None, key_path: KeyPath) -> int:
     return positions.lookup_closest_and_path(key_path, None)[0].start.line
 
 
-def _yaml_problem(path: Path, error: Exception) -> Problem:
+def _yaml_problem(path: Path, text: str, error: Exception) -> Problem:
     mark = getattr(error, "problem_mark", None)
     what = getattr(error, "problem", None) or str(error).splitlines()[0] if str(error) else type(error).__name__
-    return Problem(path, mark.line + 1 if mark else 1, "", f"this is not YAML: {what}.")
+    if isinstance(error, LookupError | AttributeError):
+        what = "a value does not fit its tag"
+    # What is missing at the end is missed on the line after the last.
+    line = min(mark.line + 1, len(text.splitlines()) or 1) if mark else 1
+    return Problem(path, line, "", f"this is not YAML: {what}.")
+
+
+def _refuse_the_unbounded(text: str) -> None:
+    """Raise for a text that the readers of YAML must not be given.
+
+    Nested deeply it ends the process; with aliases of aliases a few lines stand for more than fits into memory.
+    """
+    loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    counts, anchors = [0], [""]
+    counted: dict[str, int] = {}
+    for event in yaml.parse(text, Loader=loader):
+        problem = ""
+        if isinstance(event, yaml.CollectionStartEvent):
+            counts.append(0)
+            anchors.append(event.anchor or "")
+            if event.tag in OTHER_COLLECTIONS:
+                problem = f"the tag {event.tag!r} has no place in a contract"
+        elif isinstance(event, yaml.CollectionEndEvent):
+            count = counts.pop()
+            counted[anchors.pop()] = count
+            counts[-1] += count + 1
+        elif isinstance(event, yaml.NodeEvent):
+            counts[-1] += counted.get(event.anchor, 1) if isinstance(event, yaml.AliasEvent) else 1
+        if len(counts) > MAX_DEPTH:
+            problem = f"maximum recursion depth exceeded: more than {MAX_DEPTH} levels"
+        if counts[-1] > MAX_VALUES:
+            problem = f"it stands for more than {MAX_VALUES} values"
+        if problem:
+            raise yaml.MarkedYAMLError(problem=problem, problem_mark=event.start_mark)
 
 
 def _repeated_keys(text: str) -> Iterator[tuple[str, int]]:
@@ -217,5 +262,5 @@ def _repeated_keys(text: str) -> Iterator[tuple[str, int]]:
                 open_nodes.append(value)
                 if isinstance(key, yaml.ScalarNode):
                     if key.value in keys:
-                        yield key.value, key.start_mark.line + 1
+                        yield _key(key.value), key.start_mark.line + 1
                     keys.add(key.value)

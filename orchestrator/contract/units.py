@@ -20,7 +20,8 @@ def parse_duration(value: Any) -> float:
         ValueError: the text is no duration, is not above zero, or is more than a year.
     """
     if isinstance(value, float | int) and not isinstance(value, bool):
-        raise ValueError(f"a duration needs a unit: write '{value}s', '{value}m' or '{value}h'.")
+        number = value if 0 < value < MAX_SECONDS else 5
+        raise ValueError(f"a duration needs a unit: write '{number}s', '{number}m' or '{number}h'.")
     if not isinstance(value, str) or not re.match(DURATION_PATTERN, value):
         raise ValueError(f"{value!r} is not a duration. Expected a number with a unit: 30s, 5m, 1h30m.")
     seconds = sum(float(n) * _SECONDS[unit] for n, _, unit in re.findall(r"([0-9]+(\.[0-9]+)?)(ms|s|m|h|d)", value))
@@ -37,6 +38,8 @@ def parse_memory(value: Any) -> int:
     Raises:
         ValueError: the text is no memory size, is below one MiB, or above one EiB.
     """
+    if isinstance(value, int) and abs(value) > MAX_BYTES:
+        raise ValueError("this number of bytes is more than any machine holds. Expected 256Mi, 1Gi or the like.")
     if isinstance(value, bool) or not isinstance(value, str | int) or not re.match(MEMORY_PATTERN, str(value)):
         raise ValueError(f"{value!r} is not a memory size. Expected a number with a unit: 256Mi, 1Gi.")
     match = re.match(r"^([0-9.]+)([A-Za-z]*)$", str(value))

@@ -1,6 +1,7 @@
 """What a result was made from: the contract, and the environment that ran it."""
 
 import hashlib
+import json
 from pathlib import Path
 
 from orchestrator.contract.model import Contract
@@ -11,7 +12,7 @@ LOCK = "uv.lock"
 
 def contract_hash(contract: Contract) -> str:
     """Return the first 16 hex digits of a SHA-256 over a contract's values; comments and order of keys do not count."""
-    return _digest(contract.model_dump_json().encode())
+    return _digest(json.dumps(json.loads(contract.model_dump_json()), sort_keys=True).encode())
 
 
 def environment_hash(folder: Path) -> str | None:

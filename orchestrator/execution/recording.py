@@ -118,7 +118,7 @@ class Recorder:
     def _log(self, event: LogLine) -> None:
         text = self.redactor.text(event.message)
         if self._logged == MAX_LOG_EVENTS:
-            self.context.log.warning(f"{MAX_LOG_EVENTS} log messages are on record; further ones are in the step's stderr")
+            self.context.log.warning(f"{MAX_LOG_EVENTS} log messages are on record; more are in the step's stderr")
         self._logged += 1
         if self._logged <= MAX_LOG_EVENTS:
             getattr(self.context.log, event.level)(text)

@@ -133,7 +133,7 @@ class Report:
             return None
         method, params = message["method"], message.get("params")
         if method == "opened":
-            self._open()
+            self._open(params)
             return None
         if not self.opened:
             self.violated(f"sent '{method}' before 'opened'")
@@ -164,18 +164,24 @@ class Report:
         elif len(self.violations) == MAX_VIOLATIONS:
             self.violations.append("and more of the kind")
 
-    def _open(self) -> None:
+    def _open(self, params: Any) -> None:
+        self._hold_to_a_mapping("opened", params)
         if self.opened:
             self.violated("opened Pipes twice")
         self.opened = True
 
     def _close(self, params: Any) -> None:
         self.closed = True
+        self._hold_to_a_mapping("closed", params)
         if isinstance(params, dict) and params.get("exception") is not None:
             try:
                 self.exception = WorkloadException.model_validate(params["exception"])
             except (ValidationError, RecursionError) as error:
                 self.violated(f"sent a malformed 'closed': {_reasons(error)}")
+
+    def _hold_to_a_mapping(self, method: str, params: Any) -> None:
+        if params is not None and not isinstance(params, dict):
+            self.violated(f"sent a malformed '{method}': params: Input should be a valid dictionary")
 
     def _accept(self, event: Event) -> Event | None:
         if isinstance(event, LogLine):

@@ -62,17 +62,19 @@ def result_messages(path: Path, asked: Asked, exit_code: int | None) -> Iterator
     yield _message("opened", {})
     try:
         result = _read(path)
-        if result is None and exit_code == 0:
-            result = ResultFile(assets={key: AssetResult() for key in asked.assets})
-        for key, asset in (result.assets if result else {}).items():
-            params = {"asset_key": key, "metadata": _metadata(asset.metadata), "data_version": asset.data_version}
-            yield _message("report_asset_materialization", params)
-        for check in result.checks if result else []:
-            named = {"asset_key": check.asset, "check_name": check.name, "passed": check.passed}
-            more = {"severity": check.severity, "metadata": _metadata(check.metadata)}
-            yield _message("report_asset_check", {**named, **more})
-    finally:
+    except ResultError:
         yield _message("closed", {})
+        raise
+    if result is None and exit_code == 0:
+        result = ResultFile(assets={key: AssetResult() for key in asked.assets})
+    for key, asset in (result.assets if result else {}).items():
+        params = {"asset_key": key, "metadata": _metadata(asset.metadata), "data_version": asset.data_version}
+        yield _message("report_asset_materialization", params)
+    for check in result.checks if result else []:
+        named = {"asset_key": check.asset, "check_name": check.name, "passed": check.passed}
+        more = {"severity": check.severity, "metadata": _metadata(check.metadata)}
+        yield _message("report_asset_check", {**named, **more})
+    yield _message("closed", {})
 
 
 def _read(path: Path) -> ResultFile | None:
@@ -82,10 +84,11 @@ def _read(path: Path) -> ResultFile | None:
         return None
     except OSError as error:
         raise ResultError(f"its result file cannot be read: {error.strerror}") from error
+    found = os.fstat(fd)
+    if not stat.S_ISREG(found.st_mode):
+        os.close(fd)
+        raise ResultError("its result file is no plain file")
     with os.fdopen(fd, "rb") as file:
-        found = os.fstat(fd)
-        if not stat.S_ISREG(found.st_mode):
-            raise ResultError("its result file is no plain file")
         if found.st_size > MAX_BYTES:
             raise ResultError(f"its result file is larger than {MAX_BYTES >> 20}Mi")
         try:

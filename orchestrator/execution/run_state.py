@@ -20,13 +20,18 @@ class StepLogs:
 
 @dataclass
 class RunState:
-    """One executing run. `logs` is set for the thread of each step."""
+    """One executing run.
+
+    Our executor says itself when the run is cancelled, so that Dagster knows it before a step ends because of it; under
+    another one, steps look for an interrupt themselves (`looks_itself`).
+    """
 
     stores: StoreLocks
     cancel: threading.Event = field(default_factory=threading.Event)
+    looks_itself: bool = False
 
     def cancelled(self) -> bool:
-        return self.cancel.is_set() or check_captured_interrupt()
+        return self.cancel.is_set() or (self.looks_itself and check_captured_interrupt())
 
 
 RUN: ContextVar[RunState | None] = ContextVar("bulkhead_run", default=None)
@@ -42,7 +47,7 @@ def run_state(holder: str) -> Iterator[RunState]:
     if state is not None:
         yield state
         return
-    state = RunState(StoreLocks(holder))
+    state = RunState(StoreLocks(holder), looks_itself=True)
     try:
         yield state
     finally:

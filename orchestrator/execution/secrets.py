@@ -31,7 +31,7 @@ def write_secrets(values: Mapping[str, str], folder: Path) -> dict[str, str]:
     folder.mkdir(mode=0o700)
     for name, value in values.items():
         fd = os.open(folder / name, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o400)
-        with os.fdopen(fd, "w", encoding="utf-8", errors="surrogateescape") as file:
+        with os.fdopen(fd, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
             file.write(value)
     return {f"{name}_FILE": str(folder / name) for name in values}
 
@@ -44,8 +44,9 @@ def _find(settings: Settings, name: str) -> str | None:
     if path is None:
         return None
     try:
-        return path.read_text(encoding="utf-8", errors="surrogateescape").removesuffix("\n")
+        value = path.read_bytes().decode("utf-8", "surrogateescape")
     except FileNotFoundError:
         return None
     except OSError as error:
         raise LaunchError(f"secret {name} cannot be read: {error}") from error
+    return value[:-2] if value.endswith("\r\n") else value.removesuffix("\n")

@@ -286,11 +286,12 @@ class _Deadlines:
     def passed(self, started: bool) -> Stopped | None:
         """Return which deadline has passed, if one has."""
         now = time.monotonic()
-        if not started:
-            late = self._limits.start_timeout is not None and now - self._launched > self._limits.start_timeout
-            return Stopped.START_TIMED_OUT if late else None
         if self._started is None:
-            self._started = now
+            allowed = self._limits.start_timeout
+            if allowed is not None and now - self._launched > allowed:
+                return Stopped.START_TIMED_OUT
+            self._started = now if started else None
+            return None
         late = self._limits.timeout is not None and now - self._started > self._limits.timeout
         return Stopped.TIMED_OUT if late else None
 

@@ -73,7 +73,9 @@ def judge(asked: Asked, outcome: Outcome, report: Report, limits: Limits) -> Ver
         peak = f"peak memory {format_memory(outcome.usage.memory)}"
         headline = f"{name} after {format_duration(outcome.usage.seconds)}, {peak}"
         return Verdict(Category.KILLED, headline, aside, retryable=True)
-    code = outcome.exit_code or 0
+    if outcome.exit_code is None:
+        return Verdict(Category.INFRASTRUCTURE, "the process was lost: nobody saw it end", aside, retryable=True)
+    code = outcome.exit_code
     if report.exception is not None and report.exception.name != "SystemExit":
         return Verdict(Category.RAISED, _raised_text(report.exception), aside, retryable=True)
     if failed and code in (0, EX_DATAERR):

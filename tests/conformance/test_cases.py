@@ -93,10 +93,19 @@ def test_every_failure_says_whose_it_is_what_was_used_and_how_to_see_it_again(re
 @every_case
 def test_every_materialization_says_what_its_step_used(result: Result, case: Case) -> None:
     for event in result.ran.named("ASSET_MATERIALIZATION", step=case.name):
-        found: dict[str, Any] = {name: value for name, value in event["metadata"].items() if name.startswith("bulkhead/")}
+        found: dict[str, Any] = {
+            name: value for name, value in event["metadata"].items() if name.startswith("bulkhead/")
+        }
         numbers = {"queued_seconds"}
         if case.name not in ("truncates_its_messages", "hangs_after_closing", "replaces_its_messages_by_a_fifo"):
-            numbers |= {"peak_memory_bytes", "cpu_seconds", "peak_pids", "output_bytes", "starting_seconds", "run_seconds"}
+            numbers |= {
+                "peak_memory_bytes",
+                "cpu_seconds",
+                "peak_pids",
+                "output_bytes",
+                "starting_seconds",
+                "run_seconds",
+            }
         assert {f"bulkhead/{name}" for name in numbers} <= found.keys()
         assert all(found[f"bulkhead/{name}"] >= 0 for name in numbers)
         sandboxed = "bwrap" if "sandboxed" in result.tier else "none (switched off)"

@@ -20,6 +20,7 @@ HEADLINES = {
     "exits_75": "workload exited: code 75 (EX_TEMPFAIL: try again)",
     "never_ends": "timed out: ran longer than its timeout of 3s and was stopped; peak memory <n>",
     "eats_memory": "out of memory: used <n> of the 256Mi its contract allows, and was killed",
+    "forks_too_much": "limit exceeded: broke its contract's limit of 40 processes and threads, and was killed; peak <n>",
     "is_killed": "killed by signal: SIGKILL after <n>, peak memory <n>",
     "fails_check": "check failed: blocking check 'rows_are_positive' on 'fails_check' did not pass",
     "reports_undeclared": "contract violated: reported asset 'not_in_the_contract', "
@@ -55,7 +56,7 @@ def first_line(ran: Ran, step: str) -> str:
     line = ran.error(step).splitlines()[0]
     if step == "eats_memory":
         return re.sub(r"used [0-9.]+Mi", "used <n>", line)
-    return re.sub(r"(?<=after )[0-9.]+s|(?<=peak memory )[0-9.]+[KM]i", "<n>", line)
+    return re.sub(r"(?<=after )[0-9.]+m?s|(?<=peak memory )[0-9.]+[KM]i|(?<=peak )[0-9]+", "<n>", line)
 
 
 def test_the_run_fails(ran: Ran) -> None:
@@ -107,7 +108,7 @@ def test_the_reports_of_failed_steps_are_kept(platform: Project, ran: Ran) -> No
     with platform.instance() as instance:
         kept = {name: instance.get_latest_materialization_event(AssetKey(name)) is not None for name in STEPS}
     assert {name for name, there in kept.items() if there} == {
-        "fails_check", "prints_50_mb", "reports_undeclared", "succeeds", "writes_garbage",
+        "fails_check", "prints_50_mb", "reports_undeclared", "succeeds", "word_counts", "writes_garbage",
     }  # fmt: skip
 
 
@@ -121,6 +122,8 @@ def facts(event: Mapping[str, Any]) -> Any:
     return {key: value for key, value in event["metadata"].items() if not key.startswith("bulkhead/")}
 
 
-def test_the_two_that_succeed_are_materialized_as_if_they_were_alone(ran: Ran) -> None:
+def test_the_three_that_succeed_are_materialized_as_if_they_were_alone(ran: Ran) -> None:
     made = {e["asset"]: facts(e) for e in ran.named("ASSET_MATERIALIZATION") if promised(e["step"])[0] == "succeeds"}
+    words = made.pop("word_counts")
     assert made == {"succeeds": {"dagster/row_count": 3}, "prints_50_mb": {"megabytes": 50}}
+    assert (words["lines"] > 300, words["words"] > 800) == (True, True)

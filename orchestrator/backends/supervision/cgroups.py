@@ -103,12 +103,16 @@ def make_fence(name: str, memory: float | None, pids: float | None, cores: float
     fence = _groups(name)
     if fence is None:
         return None
+    made: dict[str, str] = {}
     try:
-        for folder in set(fence.folders.values()):
-            os.mkdir(folder)
+        for controller, folder in fence.folders.items():
+            if folder not in made.values():
+                os.mkdir(folder)
+                made[controller] = folder
         fence.hold(memory, pids, cores)
     except OSError:
-        fence.remove()
+        # A group that was there before belongs to another step.
+        Fence(fence.version, made).remove()
         return None
     return fence
 

@@ -47,10 +47,8 @@ class Stream:
             self.open = False
             return False
         self.size += len(data)
-        data = self._kept + data
-        pending = self.redactor.pending(data)
-        self._kept = data[len(data) - pending :]
-        self._log(self.redactor.raw(data[: len(data) - pending]))
+        said, self._kept = self.redactor.split(self._kept + data)
+        self._log(said)
         return True
 
     def finish(self) -> None:

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-MASK = "***"
 # Masking a shorter value would mask half of every log, and hide nothing that cannot be guessed.
 SHORTEST = 4
 
@@ -15,11 +14,18 @@ def _forms(secret: str) -> set[str]:
     lines = [line for line in secret.splitlines() if len(line) >= 2 * SHORTEST]
     forms = {secret, secret.strip(), *lines}
     for plain in (secret, secret.strip()):
+        raw = plain.encode("utf-8", "surrogateescape")
         forms |= {json.dumps(plain)[1:-1], json.dumps(plain, ensure_ascii=False)[1:-1], repr(plain)[1:-1]}
-        forms |= {quote(plain), quote(plain, safe=""), quote_plus(plain)}
+        forms |= {quote(raw), quote(raw, safe=""), quote_plus(raw)}
         # Without the last characters, which depend on what follows the secret.
-        forms.add(base64.b64encode(plain.encode("utf-8", "surrogateescape")).decode()[: len(plain.encode()) * 4 // 3])
+        forms.add(base64.b64encode(raw).decode()[: len(raw) * 4 // 3])
     return {form for form in forms if len(form) >= SHORTEST}
+
+
+def _mask(forms: list[str]) -> str:
+    """Return `***`, or another sign three times if a form has this one: a mask must not complete a secret."""
+    used = set("".join(forms))
+    return next(sign for sign in ("*", "#", "~", *map(chr, range(0x2580, 0x2600))) if sign not in used) * 3
 
 
 class Redactor:
@@ -29,6 +35,7 @@ class Redactor:
         found = {form for secret in secrets if len(secret.strip()) >= SHORTEST for form in _forms(secret)}
         self.forms = sorted(found, key=len, reverse=True)
         self._encoded = [form.encode("utf-8", "surrogateescape") for form in self.forms]
+        self.mask = _mask(self.forms)
         self._pattern: Any = None
         if self.forms:
             import re
@@ -37,12 +44,12 @@ class Redactor:
 
     def raw(self, data: bytes) -> bytes:
         """Return bytes with every secret masked."""
-        return self._pattern.sub(MASK.encode(), data) if self._pattern is not None else data
+        return self._pattern.sub(self.mask.encode(), data) if self._pattern is not None else data
 
     def text(self, text: str) -> str:
         """Return text with every secret masked."""
         for form in self.forms:
-            text = text.replace(form, MASK)
+            text = text.replace(form, self.mask)
         return text
 
     def value(self, value: Any) -> Any:
@@ -57,12 +64,24 @@ class Redactor:
             return [self.value(item) for item in value]
         return value
 
-    def pending(self, data: bytes) -> int:
-        """Return how many bytes at the end may be the beginning of a secret."""
+    def split(self, data: bytes) -> tuple[bytes, bytes]:
+        """Return what can be said now, masked, and what is left: bytes at the end that may begin a secret."""
+        if self._pattern is None:
+            return data, b""
+        cut = len(data) - self._pending(data)
+        for match in self._pattern.finditer(data):
+            # A secret that is there as a whole is not cut, though its end may begin another.
+            if match.start() < cut < match.end():
+                cut = len(data) - self._pending(data[match.end() :])
+        return self.raw(data[:cut]), data[cut:]
+
+    def _pending(self, data: bytes) -> int:
+        """Return how many bytes at the end are the beginning of a secret, and not the whole of it."""
         longest = 0
         for form in self._encoded:
-            for length in range(min(len(form) - 1, len(data)), longest, -1):
-                if data.endswith(form[:length]):
-                    longest = length
-                    break
+            start = max(0, len(data) - len(form) + 1)
+            while (start := data.find(form[:1], start)) >= 0 and len(data) - start > longest:
+                if form.startswith(data[start:]):
+                    longest = len(data) - start
+                start += 1
         return longest

@@ -31,7 +31,7 @@ from .output import Stream
 from .processes import children, descendants, look, outside_pid
 from .redaction import Redactor
 from .starter import StartError, ended, largest, prctl, start
-from .watch import Watch
+from .watch import SAMPLE_SECONDS, Watch
 
 PR_SET_CHILD_SUBREAPER = 36
 KILL_ROUND = 0.02
@@ -176,7 +176,8 @@ class Supervisor:
         watched = [self.wakeup, self.lifeline, *(stream.read for stream in self.streams if stream.open)]
         if self.inner >= 0:
             watched.append(self.inner)
-        due = self.watch.due()
+        measures = self.group and self.ended is None
+        due = self.watch.due() if measures else SAMPLE_SECONDS
         ready, _, _ = select.select(watched, [], [], due if seconds is None else min(seconds, due))
         if self.wakeup in ready:
             with contextlib.suppress(BlockingIOError):
@@ -187,7 +188,7 @@ class Supervisor:
         self.watch.count_output(self._output())
         if self.inner >= 0 and self.inner in ready:
             self._hear()
-        if self.group and self.ended is None and not self.watch.due():
+        if measures and not self.watch.due():
             tree = descendants(os.getpid())
             self.watch.sample(tree, self.wrappers)
         self._reap()
@@ -266,7 +267,7 @@ def _secrets(folder: str | None) -> list[str]:
     """Return the values in a folder of secrets."""
     values = []
     for name in sorted(os.listdir(folder)) if folder else []:
-        with open(f"{folder}/{name}", encoding="utf-8", errors="surrogateescape") as file:
+        with open(f"{folder}/{name}", encoding="utf-8", errors="surrogateescape", newline="") as file:
             values.append(file.read())
     return values
 

@@ -1,4 +1,4 @@
-"""The two steps that something else has to stop."""
+"""The steps that something else has to stop."""
 
 import contextlib
 import os
@@ -13,6 +13,7 @@ import pytest
 from process import bootstrap, command, run
 
 from showcase.eats_memory import MB, eat
+from showcase.forks_too_much import fork_until
 
 ADDRESS_SPACE = 700_000_000
 
@@ -91,3 +92,8 @@ def test_eats_memory_raises_where_an_address_space_limit_stops_it(tmp_path: Path
 def test_eats_memory_gives_up_at_its_ceiling() -> None:
     with pytest.raises(RuntimeError, match=r"^no limit stopped this step at 100 MB$"):
         eat(100 * MB, pause=0)
+
+
+def test_forks_too_much_gives_up_at_its_ceiling() -> None:
+    with pytest.raises(RuntimeError, match=r"^no limit stopped this step at 0 processes$"):
+        fork_until(0)
