@@ -60,6 +60,7 @@ class Started:
     """A command that runs. Events are read as it prints them."""
 
     process: "subprocess.Popen[str]"
+    patience: float = PATIENCE
     seen: list[Mapping[str, Any]] = field(default_factory=list)
 
     def until(self, event: str, **fields: Any) -> Mapping[str, Any]:
@@ -74,7 +75,7 @@ class Started:
 
     def end(self) -> Ran:
         """Wait for the end."""
-        out, err = self.process.communicate(timeout=PATIENCE)
+        out, err = self.process.communicate(timeout=self.patience)
         self.seen += [json.loads(line) for line in out.splitlines()]
         return Ran(self.process.returncode, self.seen, err)
 
@@ -86,6 +87,7 @@ class Project:
     root: Path
     home: Path
     environment: dict[str, str] = field(default_factory=dict)
+    patience: float = PATIENCE
     started: list[Started] = field(default_factory=list)
 
     def team(self, team: str, steps: Sequence[Mapping[str, Any]], **contract: Any) -> None:
@@ -113,7 +115,7 @@ class Project:
             stderr=subprocess.PIPE,
             text=True,
         )
-        self.started.append(Started(process))
+        self.started.append(Started(process, self.patience))
         return self.started[-1]
 
     def run(self, *arguments: str, config: Mapping[str, Any] | None = None, **env: str) -> Ran:

@@ -1,7 +1,7 @@
 """The platform's environment, read once."""
 
 import os
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +16,7 @@ def test_an_empty_environment_gives_the_defaults() -> None:
     settings = read_settings({})
     assert (settings.project, settings.home) == (REPOSITORY, REPOSITORY / ".bulkhead")
     assert (settings.backend, settings.stop_grace) == ("subprocess", 3.0)
+    assert (settings.sandbox, settings.secrets) == ("auto", None)
     assert settings.max_concurrent == max(4, os.cpu_count() or 1)
     assert (settings.workloads, settings.workspace) == (
         REPOSITORY / "workloads",
@@ -29,11 +30,14 @@ def test_every_setting_is_taken_from_its_variable(tmp_path: Path) -> None:
         "BULKHEAD_HOME": str(home),
         "BULKHEAD_PROJECT": str(tmp_path),
         "BULKHEAD_BACKEND": "subprocess",
+        "BULKHEAD_SANDBOX": "required",
+        "BULKHEAD_SECRETS": str(tmp_path / "secrets"),
         "BULKHEAD_MAX_CONCURRENT": "7",
         "BULKHEAD_STOP_GRACE": "0.5",
     }
     settings = read_settings(variables)
     assert (settings.home, settings.project) == (home, tmp_path)
+    assert (settings.backend, settings.sandbox, settings.secrets) == ("subprocess", "required", tmp_path / "secrets")
     assert (settings.max_concurrent, settings.stop_grace) == (7, 0.5)
     assert [settings.dagster_home, settings.datasets, settings.stores, settings.steps] == [
         home / name for name in ("dagster", "datasets", "stores", "steps")
@@ -50,6 +54,18 @@ def test_a_relative_home_and_a_tilde_become_whole_paths(tmp_path: Path, monkeypa
     monkeypatch.setenv("HOME", str(tmp_path / "me"))
     assert read_settings({"BULKHEAD_HOME": "state"}).home == tmp_path / "state"
     assert read_settings({"BULKHEAD_HOME": "~/state"}).home == tmp_path / "me" / "state"
+    assert read_settings({"BULKHEAD_SECRETS": "secrets"}).secrets == tmp_path / "secrets"
+    assert read_settings({"BULKHEAD_SECRETS": "~/secrets"}).secrets == tmp_path / "me" / "secrets"
+
+
+@pytest.mark.parametrize("mode", ["auto", "required", "off"])
+def test_a_sandbox_is_used_where_it_works_or_always_or_never(mode: str) -> None:
+    assert read_settings({"BULKHEAD_SANDBOX": mode}).sandbox == mode
+
+
+@pytest.mark.parametrize("name", ["BULKHEAD_SANDBOX", "BULKHEAD_SECRETS", "BULKHEAD_BACKEND", "BULKHEAD_HOME"])
+def test_a_variable_that_is_empty_is_as_good_as_not_set(name: str) -> None:
+    assert replace(read_settings({name: ""}), environment={}) == replace(read_settings({}), environment={})
 
 
 @pytest.mark.parametrize(
@@ -57,6 +73,8 @@ def test_a_relative_home_and_a_tilde_become_whole_paths(tmp_path: Path, monkeypa
     [
         ("BULKHEAD_BACKEND", "subproces", "expected one of subprocess. Did you mean 'subprocess'?"),
         ("BULKHEAD_BACKEND", "podman", "expected one of subprocess."),
+        ("BULKHEAD_SANDBOX", "require", "expected one of auto, off, required. Did you mean 'required'?"),
+        ("BULKHEAD_SANDBOX", "1", "expected one of auto, off, required."),
         ("BULKHEAD_MAX_CONCURRENT", "0", "expected a whole number, 1 or more."),
         ("BULKHEAD_MAX_CONCURRENT", "-1", "expected a whole number, 1 or more."),
         ("BULKHEAD_MAX_CONCURRENT", "many", "expected a whole number, 1 or more."),

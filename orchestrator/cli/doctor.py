@@ -2,7 +2,6 @@
 
 import os
 import platform
-import shutil
 import subprocess
 import sys
 from importlib.metadata import version
@@ -12,10 +11,12 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
+from orchestrator.backends.sandbox import find_sandbox
+from orchestrator.backends.supervision.cgroups import make_fence
 from orchestrator.contract.units import format_memory
-from orchestrator.settings import read_settings
+from orchestrator.settings import Settings, read_settings
 
-BWRAP_PROBE = ["bwrap", "--ro-bind", "/", "/", "--unshare-pid", "--proc", "/proc", "--dev", "/dev", "true"]
+UNPROTECTED = "steps share this user's view of the file system and network"
 
 
 def examine() -> None:
@@ -30,11 +31,9 @@ def examine() -> None:
         table.add_row(tool, found or "missing", "" if found else "needed by 'make setup'")
     table.add_row("backend", settings.backend, "steps are process trees of this machine")
     table.add_row("process tree", *_tree())
-    table.add_row("bwrap", *_bwrap())
+    table.add_row("sandbox", *_sandbox(settings))
     table.add_row("docker", *_docker())
-    table.add_row(
-        "memory limit", "watcher", "sampled each 0.1 s over the process tree; kills above the contract's limit"
-    )
+    table.add_row("limits", *_limits())
     table.add_row("machine", f"{os.cpu_count()} cores, {format_memory(psutil.virtual_memory().total)}", "")
     table.add_row("home", str(settings.home), f"{format_memory(_free(settings.home))} free")
     Console(highlight=False, soft_wrap=True).print(table)
@@ -46,12 +45,25 @@ def _tree() -> tuple[str, str]:
     return "process group", "a step's group is killed; a daemon with a session of its own is not found"
 
 
-def _bwrap() -> tuple[str, str]:
-    if shutil.which("bwrap") is None:
-        return "missing", "steps share this user's view of the file system and network"
-    works = subprocess.run(BWRAP_PROBE, capture_output=True, timeout=20).returncode == 0
-    follows = "not used by this version; steps share this user's view of the file system and network"
-    return (_version("bwrap", "--version") or "installed") + ("" if works else " (does not work here)"), follows
+def _sandbox(settings: Settings) -> tuple[str, str]:
+    if settings.sandbox == "off":
+        return "switched off", f"BULKHEAD_SANDBOX=off; {UNPROTECTED}"
+    found = find_sandbox()
+    if found.bwrap is not None:
+        version = _version("bwrap", "--version") or found.bwrap
+        return version, "steps see their own processes, stores and datasets; no network unless declared"
+    refused = "every step is refused: BULKHEAD_SANDBOX=required" if settings.sandbox == "required" else UNPROTECTED
+    return found.reason, refused
+
+
+def _limits() -> tuple[str, str]:
+    if platform.system() != "Linux":
+        return "none", "time limits hold; what a step uses is not measured here"
+    fence = make_fence(f"doctor-{os.getpid()}", memory=1 << 30, pids=64, cores=None)
+    if fence is None:
+        return "watch", "every 0.05 s over the process tree; kills what is above its contract's limits"
+    fence.remove()
+    return f"cgroup v{fence.version} and watch", "the kernel holds memory, pids and cpu; the watch holds the rest"
 
 
 def _docker() -> tuple[str, str]:

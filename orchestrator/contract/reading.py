@@ -90,7 +90,9 @@ def _file_problems(path: Path, document: Mapping[Any, Any], positions: SourcePos
             yield Problem(path, _line(positions, [key]), _key(key), hint)
     if document.get("type") != COMPONENT_TYPE:
         found = document.get("type", "nothing")
-        yield Problem(path, _line(positions, ["type"]), "type", f"expected {COMPONENT_TYPE!r}, found {_excerpt(found)}.")
+        yield Problem(
+            path, _line(positions, ["type"]), "type", f"expected {COMPONENT_TYPE!r}, found {_excerpt(found)}."
+        )
     if not isinstance(document.get("attributes"), dict):
         yield Problem(path, _line(positions, ["attributes"]), "attributes", "expected a mapping: the team's contract.")
 

@@ -126,7 +126,8 @@ class StepRun:
                 outcome = yield from self._watch(backend.start(launch), messages, recorder, state)
             except LaunchError as error:
                 category = Category.INFRASTRUCTURE if error.infrastructure else Category.VIOLATED
-                raise self._refused(Verdict(category, str(error), retryable=error.infrastructure)) from None
+                refused = self._refused(Verdict(category, str(error), retryable=error.infrastructure))
+                raise refused from refused.__cause__
             except SettingsError as error:
                 raise self._refused(Verdict(Category.INFRASTRUCTURE, str(error))) from None
             if self.step.results == "file":
@@ -265,7 +266,7 @@ class StepRun:
         return self._raised(verdict, failure(verdict, text, {}, may_retry=False))
 
     def _raised(self, verdict: Verdict, error: dg.Failure) -> Exception:
-        if verdict.category is Category.INFRASTRUCTURE:
+        if verdict.category is Category.INFRASTRUCTURE and verdict.retryable:
             retry = dg.RetryRequested(INFRASTRUCTURE_RETRIES, INFRASTRUCTURE_DELAY)
             retry.__cause__ = error
             return retry

@@ -13,6 +13,7 @@ from tests.conftest import REPOSITORY, Project
 
 WORKLOADS = REPOSITORY / "tests" / "workloads"
 TEAM = "suite"
+PATIENCE = 280.0
 # Every way that steps can run here: the settings that choose it.
 TIERS: Mapping[str, Mapping[str, str]] = {
     "subprocess, sandboxed": {"BULKHEAD_BACKEND": "subprocess", "BULKHEAD_SANDBOX": "required"},
@@ -33,7 +34,7 @@ def make_project(folder: Path, tier: str, cases: Sequence[Case] = CASES, **contr
     attributes = {"team": TEAM, "image": TEAM, "jobs": jobs, **contract, "steps": [step_of(case) for case in cases]}
     document = {"type": "orchestrator.Workload", "attributes": attributes}
     (team / "defs.yaml").write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
-    return Project(root, folder / "a home", {**TIERS[tier], "PLATFORM_PASSWORD": "hunter2"})
+    return Project(root, folder / "a home", {**TIERS[tier], "PLATFORM_PASSWORD": "hunter2"}, PATIENCE)
 
 
 def step_of(case: Case) -> dict[str, Any]:

@@ -115,6 +115,15 @@ def test_a_check_on_another_teams_asset_is_refused(tmp_path: Path) -> None:
           "Did you mean 'ml_data'?"]),
         ({"steps": [{**step("a/b"), "name": "ab"}], "publishes": ["a/b"]},
          ["publishes[0]: found 'a/b'. Expected letters, digits and underscores."]),
+        ({"secrets": ["ML_TOKEN"], "secret_variables": ["ML_TOKN"]},
+         ["secret_variables[0]: 'ML_TOKN' is not among the secrets of this contract: ML_TOKEN. "
+          "Did you mean 'ML_TOKEN'?"]),
+        ({"secret_variables": ["ML_TOKEN"]},
+         ["secret_variables[0]: 'ML_TOKEN' is not among the secrets of this contract: none."]),
+        ({"secrets": ["ML_TOKEN", "ML_KEY"], "env": ["ML_ROWS", "ML_KEY"]},
+         ["env[1]: 'ML_KEY' is a secret. Name it under `secret_variables` instead."]),
+        ({"secrets": ["ML_TOKEN"], "secret_variables": ["ML_TOKEN"], "env": ["ML_TOKEN"]},
+         ["env[0]: 'ML_TOKEN' is a secret. Name it under `secret_variables` instead."]),
         ({"owners": ["team:ml", "ml@example.org", "somebody"]},
          ["owners[2]: found 'somebody'. Expected an e-mail address or 'team:<name>'."]),
         ({"jobs": {"j": {"selection": "key:((("}}},
@@ -133,6 +142,56 @@ def test_a_check_on_another_teams_asset_is_refused(tmp_path: Path) -> None:
     ],
 )  # fmt: skip
 def test_a_contract_that_contradicts_itself_is_told_what_was_expected(
+    tmp_path: Path, attributes: dict[str, Any], texts: list[str]
+) -> None:
+    assert own(tmp_path, **attributes) == texts
+
+
+LIMITS = {"cpu": 1.5, "memory": "1Gi", "cpu_time": "90s", "pids": 40, "open_files": 64, "output": "16Mi"}
+
+
+def test_a_contract_may_limit_whatever_a_step_uses(tmp_path: Path) -> None:
+    limited = {**step("train", start_timeout="5s", results="file"), "resources": {"cpu_time": "1m"}}
+    ml = document("ml", secrets=["A", "B"], secret_variables=["B"], resources=LIMITS, steps=[step("load"), limited])
+    catalog = load(tmp_path, ml=ml)
+    assert said(catalog) == {}
+    contract = catalog.sound["ml"]
+    assert (contract.secrets, contract.secret_variables) == (["A", "B"], ["B"])
+    load_step, train = contract.steps
+    assert (load_step.start_timeout, load_step.results, train.start_timeout, train.results) == (
+        None,
+        "pipes",
+        5.0,
+        "file",
+    )
+    team = {"cpu": 1.5, "memory": 1 << 30, "cpu_time": 90.0, "pids": 40, "open_files": 64, "output": 16 << 20}
+    assert contract.resources_of(load_step).model_dump() == team
+    assert contract.resources_of(train).model_dump() == {**team, "cpu_time": 60.0}
+
+
+@pytest.mark.parametrize(
+    ("attributes", "texts"),
+    [
+        ({"resources": {"cpu_time": 90}},
+         ["resources.cpu_time: a duration needs a unit: write '90s', '90m' or '90h'."]),
+        ({"resources": {"open_files": 15}},
+         ["resources.open_files: found 15. Expected greater than or equal to 16."]),
+        ({"resources": {"output": "16"}},
+         ["resources.output: '16' is 16 bytes, less than any process needs. Expected 256Mi, 1Gi or the like."]),
+        ({"resources": {"cputime": "90s"}},
+         ["resources.cputime: unknown key 'cputime'. Expected one of: cpu, cpu_time, memory, open_files, output, pids. "
+          "Did you mean 'cpu_time'?"]),
+        ({"steps": [step("a", start_timeout="0s")]},
+         ["steps[0].start_timeout: '0s' is not above zero. Expected a duration such as 30s or 5m."]),
+        ({"steps": [step("a", results="json")]},
+         ["steps[0].results: found 'json'. Expected 'pipes' or 'file'."]),
+        ({"secrets": ["LD_PRELOAD"]},
+         ["secrets[0]: 'LD_PRELOAD' is set by the platform and cannot be passed on. Take another name."]),
+        ({"secret_variables": ["a b"]},
+         ["secret_variables[0]: 'a b' is not the name of an environment variable. Expected a name such as ETL_ROWS."]),
+    ],
+)  # fmt: skip
+def test_a_limit_a_result_or_a_secret_that_cannot_be_meant_is_told_what_was_expected(
     tmp_path: Path, attributes: dict[str, Any], texts: list[str]
 ) -> None:
     assert own(tmp_path, **attributes) == texts

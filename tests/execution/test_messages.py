@@ -1,5 +1,7 @@
 """The messages file, followed while it grows."""
 
+import os
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -54,6 +56,58 @@ def test_replacing_the_file_hides_nothing_and_adds_nothing(messages: MessageFile
     forged.write_bytes(b"forged\n")
     forged.replace(messages.path)
     assert list(messages.lines()) == [b"one"]
+
+
+def test_a_file_that_nobody_touched_is_not_replaced(messages: MessageFile) -> None:
+    append(messages, b"one\n")
+    assert messages.replaced() is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        ("link to itself, moved", "a symbolic link"),
+        ("dangling link", "a symbolic link"),
+        ("FIFO", "a FIFO"),
+        ("folder", "a folder"),
+        ("another file", "another file"),
+        ("a copy", "another file"),
+        ("socket", "another file"),
+        ("nothing", "nothing (it was deleted)"),
+    ],
+)
+def test_what_stands_in_the_place_of_the_file_is_told(messages: MessageFile, kind: str, text: str) -> None:
+    append(messages, b"one\n")
+    path = messages.path
+    moved = path.rename(path.with_name("moved"))
+    if kind == "link to itself, moved":
+        path.symlink_to(moved)
+    elif kind == "dangling link":
+        path.symlink_to("/no/such")
+    elif kind == "FIFO":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    elif kind == "socket":
+        with socket.socket(socket.AF_UNIX) as made:
+            made.bind(str(path))
+    elif kind != "nothing":
+        path.write_bytes(moved.read_bytes() if kind == "a copy" else b"")
+    if kind == "nothing":
+        moved.unlink()
+    assert messages.replaced() == text
+    assert list(messages.lines()) == [b"one"]
+
+
+def test_a_file_that_was_moved_away_and_back_is_the_file(messages: MessageFile) -> None:
+    messages.path.rename(messages.path.with_name("moved")).rename(messages.path)
+    assert messages.replaced() is None
+
+
+def test_a_folder_that_is_gone_took_the_file_along(messages: MessageFile) -> None:
+    folder = messages.path.parent
+    folder.rename(folder.with_name(f"{folder.name}-moved"))
+    assert messages.replaced() == "nothing (it was deleted)"
 
 
 def test_a_file_that_was_cut_short_after_reading_is_noticed(messages: MessageFile) -> None:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,7 +13,9 @@ from orchestrator.execution.verdict import Category, Verdict, judge, missing_che
 
 GOOD, ASIDE = ("a", "good"), ("a", "aside")
 ASKED = Asked(["a"], [GOOD, ASIDE], frozenset({"a"}), frozenset({GOOD, ASIDE}), frozenset({GOOD}))
-LIMITS = Limits(timeout=300, memory=2**30)
+LIMITS = Limits(
+    timeout=300, start_timeout=60, memory=2**30, cpu_time=90, pids=40, open_files=100, output=2**20
+)  # fmt: skip
 OPENED, CLOSED = ("opened", {}), ("closed", {})
 MADE = ("report_asset_materialization", {"asset_key": "a"})
 PEAK = 271 * 2**20
@@ -135,6 +138,20 @@ def test_a_system_exit_is_an_exit_and_no_exception() -> None:
          Verdict(Category.CANCELLED, "stopped after 3s because the run was cancelled")),
         (Outcome(exit_code=0, stopped=Stopped.TIMED_OUT),
          Verdict(Category.TIMED_OUT, "ran longer than its timeout of 5m and was stopped; peak memory 0B", (), True)),
+        (Outcome(signal=9, stopped=Stopped.START_TIMED_OUT),
+         Verdict(Category.INFRASTRUCTURE, "it did not start within 1m", (), True)),
+        (Outcome(signal=9, stopped=Stopped.CPU_TIME, usage=Usage(cpu_seconds=91.4)),
+         Verdict(Category.LIMIT_EXCEEDED, "broke its contract's limit of 1m 30s of cpu time, and was killed; peak 1m 31s", (), True)),
+        (Outcome(signal=9, stopped=Stopped.PIDS, usage=Usage(pids=43)),
+         Verdict(Category.LIMIT_EXCEEDED, "broke its contract's limit of 40 processes and threads, and was killed; peak 43", (), True)),
+        (Outcome(exit_code=1, stopped=Stopped.PIDS, usage=Usage(pids=40)),
+         Verdict(Category.LIMIT_EXCEEDED, "broke its contract's limit of 40 processes and threads, and was killed; peak 40", (), True)),
+        (Outcome(signal=9, stopped=Stopped.OPEN_FILES, usage=Usage(open_files=120)),
+         Verdict(Category.LIMIT_EXCEEDED, "broke its contract's limit of 100 open files, and was killed; peak 120", (), True)),
+        (Outcome(signal=9, stopped=Stopped.OUTPUT, usage=Usage(output=3 * 2**19)),
+         Verdict(Category.LIMIT_EXCEEDED, "broke its contract's limit of 1Mi of output, and was killed; peak 1.5Mi", (), True)),
+        (Outcome(exit_code=0, stopped=Stopped.OUTPUT, usage=Usage(output=2**21)),
+         Verdict(Category.LIMIT_EXCEEDED, "broke its contract's limit of 1Mi of output, and was killed; peak 2Mi", (), True)),
     ],
 )  # fmt: skip
 def test_a_process_that_was_ended_is_never_green_even_if_it_reported_everything(
@@ -153,6 +170,39 @@ def test_a_process_that_was_ended_is_never_green_even_if_it_reported_everything(
 def test_a_failure_also_names_what_was_left_behind_and_the_checks_that_failed(count: int, text: str) -> None:
     verdict = judged(Outcome(exit_code=1, left_behind=count), [OPENED, MADE, check("good", False)])
     assert verdict == Verdict(Category.EXITED, "code 1", (text, "check failed: 'good' on 'a'"))
+
+
+@pytest.mark.parametrize("stopped", Stopped)
+def test_every_way_to_be_stopped_has_a_category_and_a_text(stopped: Stopped) -> None:
+    verdict = judged(Outcome(signal=9, stopped=stopped))
+    assert verdict.category is not None
+    assert "None" not in verdict.headline
+
+
+LOST = "1.5Ki of its output could not be written to the log: the disk is full"
+
+
+@pytest.mark.parametrize(
+    ("outcome", "messages", "category"),
+    [
+        (Outcome(exit_code=1), EARNED, Category.EXITED),
+        (Outcome(exit_code=0), [OPENED, MADE, check("good", False), check("aside", True), CLOSED], Category.CHECK_FAILED),
+        (Outcome(signal=9), EARNED, Category.KILLED),
+        (Outcome(signal=9, stopped=Stopped.OUTPUT), EARNED, Category.LIMIT_EXCEEDED),
+        (Outcome(signal=9, stopped=Stopped.TIMED_OUT), EARNED, Category.TIMED_OUT),
+        (Outcome(lost="gone"), EARNED, Category.INFRASTRUCTURE),
+    ],
+)  # fmt: skip
+def test_a_failure_tells_of_output_that_is_not_in_the_log(
+    outcome: Outcome, messages: list[tuple[str, dict[str, Any]]], category: Category
+) -> None:
+    verdict = judged(replace(outcome, left_behind=1, usage=Usage(output_lost=1536)), messages)
+    assert verdict.category is category
+    assert verdict.details == ("it left 1 process behind, which was killed", LOST)
+
+
+def test_output_that_is_not_in_the_log_fails_nothing_by_itself() -> None:
+    assert judged(Outcome(exit_code=0, usage=Usage(output_lost=1536))).green
 
 
 def test_missing_checks_are_those_asked_for_and_not_reported() -> None:

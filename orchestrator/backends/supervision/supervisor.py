@@ -188,7 +188,7 @@ class Supervisor:
         self.watch.count_output(self._output())
         if self.inner >= 0 and self.inner in ready:
             self._hear()
-        if measures and not self.watch.due():
+        if self.group and self.ended is None and not self.watch.due():
             tree = descendants(os.getpid())
             self.watch.sample(tree, self.wrappers)
         self._reap()
