@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from urllib.parse import unquote, urlparse
 
 from orchestrator.backends.launch import Launch
 from orchestrator.backends.supervision import starter
@@ -107,19 +108,17 @@ def _environment(folder: Path) -> Iterator[Path]:
     if environment.is_symlink():
         yield environment.resolve()
     yield from _interpreter(environment / "bin" / "python")
+    # A package says itself where it was installed from: it is believed for workloads of this project alone.
+    workloads = environment.resolve().parent.parent
     for record in environment.glob("lib/python*/site-packages/*.dist-info/direct_url.json"):
         try:
-            url = json.loads(record.read_text(encoding="utf-8"))["url"]
+            said = json.loads(record.read_text(encoding="utf-8"))
+            editable, url = said["dir_info"]["editable"], urlparse(said["url"])
         except (OSError, ValueError, KeyError, TypeError):
             continue
-        if str(url).startswith("file://") and (path := _local(str(url))).is_dir():
+        path = Path(unquote(url.path)).resolve()
+        if editable is True and url.scheme == "file" and path.parent == workloads and path.is_dir():
             yield path
-
-
-def _local(url: str) -> Path:
-    from urllib.parse import unquote, urlparse
-
-    return Path(unquote(urlparse(url).path))
 
 
 def _interpreter(python: Path) -> Iterator[Path]:

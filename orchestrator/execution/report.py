@@ -79,7 +79,7 @@ class WorkloadException(BaseModel):
 
 
 Event = Materialization | CheckReport | LogLine | StreamText | CustomMessage
-_EVENTS: Mapping[str, type[Event]] = {
+EVENTS: Mapping[str, type[Event]] = {
     "report_asset_materialization": Materialization,
     "report_asset_check": CheckReport,
     "log": LogLine,
@@ -143,11 +143,11 @@ class Report:
         if method == "closed":
             self._close(params)
             return None
-        if method not in _EVENTS:
+        if method not in EVENTS:
             self.violated(f"sent a message with the unknown method {method!r}")
             return None
         try:
-            event = _EVENTS[method].model_validate(params)
+            event = EVENTS[method].model_validate(params)
         except (ValidationError, RecursionError) as error:
             self.violated(f"sent a malformed '{method}': {_reasons(error)}")
             return None

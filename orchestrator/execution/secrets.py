@@ -23,6 +23,9 @@ def find_secrets(settings: Settings, names: Sequence[str]) -> dict[str, str]:
         places = f"in the platform's environment, in the file that {missing[0]}_FILE names"
         folder = f", in {settings.secrets}" if settings.secrets else ", in the folder BULKHEAD_SECRETS (not set)"
         raise LaunchError(f"secret {', '.join(missing)} is not set (looked {places}{folder}).")
+    for name, value in found.items():
+        if value and "\0" in value:
+            raise LaunchError(f"secret {name} holds a NUL character, which no variable can carry.")
     return {name: str(value) for name, value in found.items()}
 
 

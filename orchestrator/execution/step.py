@@ -33,7 +33,8 @@ from orchestrator.execution.verdict import Category, Verdict, judge
 WATCH_SECONDS = 0.05
 # A flood of messages is taken in slices, so that deadlines and cancellation are seen in between.
 SLICE_SECONDS = 0.2
-START_TIMEOUT = 60.0
+# What holds where a contract says nothing: a fork bomb and a flood are never wanted.
+START_TIMEOUT, MOST_PIDS, MOST_OUTPUT = 60.0, 4096, 16 << 30
 INFRASTRUCTURE_RETRIES, INFRASTRUCTURE_DELAY = 2, 1.0
 
 
@@ -71,9 +72,9 @@ class StepRun:
             memory=resources.memory,
             cpu_time=resources.cpu_time,
             cores=resources.cpu,
-            pids=resources.pids,
+            pids=resources.pids or MOST_PIDS,
             open_files=resources.open_files,
-            output=resources.output,
+            output=resources.output or MOST_OUTPUT,
         )
 
     def run(self) -> Iterator[Any]:

@@ -54,6 +54,14 @@ def test_without_a_limit_there_are_no_groups(name: str) -> None:
     assert folders(name) == []
 
 
+def test_a_limit_to_cpu_seconds_needs_groups_that_count_them(name: str) -> None:
+    fence = make_fence(name, None, None, None, 1.0)
+    assert fence is not None
+    assert run(fence, "import time\nwhile time.process_time() < 0.2: pass") == {"exit": 0}
+    assert 0.2 < fence.cpu_seconds() < 2
+    assert fence.broken() is None
+
+
 def test_the_kernel_is_told_each_limit(name: str) -> None:
     fence = made(name, memory=100 * MEBIBYTE, pids=7.0, cores=0.5)
     first = {

@@ -165,6 +165,24 @@ def test_cpu_time_of_one_process_is_held(limited: Limited) -> None:
     assert 0.3 < outcome.usage.cpu_seconds < 3
 
 
+def test_cpu_time_of_children_that_nobody_waits_for_is_held_where_the_kernel_makes_groups(limited: Limited) -> None:
+    if limited.fenced:
+        outcome = limited.end(
+            """
+            import signal
+            signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+            while True:
+                if os.fork() == 0:
+                    while time.process_time() < 0.02: pass
+                    os._exit(0)
+                time.sleep(0.03)
+            """,
+            cpu_time=0.5,
+        )
+        assert outcome.stopped is Stopped.CPU_TIME
+        assert 0.5 < outcome.usage.cpu_seconds < 5
+
+
 def test_cpu_time_that_is_used_up_between_two_measurements_is_seen_at_the_end(limited: Limited) -> None:
     outcome = limited.end("while time.process_time() < 0.2: pass", cpu_time=0.1)
     assert outcome.stopped is Stopped.CPU_TIME

@@ -424,14 +424,17 @@ def test_the_environments_interpreter_and_its_editable_projects_are_shown(launch
     (python.parent.parent / "lib" / "python3.11").mkdir(parents=True)
     python.parent.mkdir()
     python.touch()
-    environment = tmp_path / "environments" / "etl"
+    environment = tmp_path / "the real workloads" / "etl" / ".venv"
     (environment / "bin").mkdir(parents=True)
     (environment / "bin" / "python").symlink_to(python)
     (launch.folder / ".venv").symlink_to(environment)
-    editable = tmp_path / "an sdk"
+    editable, elsewhere = tmp_path / "the real workloads" / "an sdk", tmp_path / "elsewhere"
     editable.mkdir()
+    elsewhere.mkdir()
     for name, text in {
-        "sdk": json.dumps({"url": editable.as_uri()}),
+        "sdk": json.dumps({"url": editable.as_uri(), "dir_info": {"editable": True}}),
+        "elsewhere": json.dumps({"url": elsewhere.as_uri(), "dir_info": {"editable": True}}),
+        "copied": json.dumps({"url": elsewhere.as_uri(), "dir_info": {}}),
         "wheel": json.dumps({"url": "https://example.org/a.whl"}),
         "gone": json.dumps({"url": (tmp_path / "gone").as_uri()}),
         "torn": "{",

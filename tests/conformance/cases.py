@@ -43,6 +43,7 @@ def _limited(**resources: Any) -> dict[str, Any]:
 
 SHORT = {"timeout": "2s"}
 GOOD = ("good",)
+FILE = {"results": "file"}
 
 CASES = (
     # Messages
@@ -238,6 +239,31 @@ CASES = (
     ),
     Case(
         "sees_the_platforms_environment", "ends.py", "looks for the platform's password in its environment",
+    ),
+    # Programs without Pipes
+    Case("shell_without_a_result", "shell.sh", "is a shell script that exits 0", step=FILE),
+    Case(
+        "shell_with_a_result", "shell.sh", "is a shell script that leaves a result file",
+        checks={"good": True}, owed=GOOD, step=FILE,
+    ),
+    Case(
+        "shell_with_nonsense", "shell.sh", "is a shell script that leaves text as its result file",
+        "contract violated: its result file is not JSON: Expecting value: line 1 column 1 (char 0)",
+        ("asset 'shell_with_nonsense' was not reported",), kept=False, step=FILE,
+    ),
+    Case(
+        "shell_with_a_link", "shell.sh", "is a shell script that leaves a symbolic link as its result file",
+        "contract violated: its result file cannot be read: Too many levels of symbolic links",
+        ("asset 'shell_with_a_link' was not reported",), kept=False, step=FILE,
+    ),
+    Case(
+        "shell_that_leaves_out_a_check", "shell.sh", "is a shell script that does not report its blocking check",
+        "contract violated: check 'good' on 'shell_that_leaves_out_a_check' was not reported",
+        checks={"good": False}, owed=GOOD, step=FILE,
+    ),
+    Case(
+        "shell_that_exits_4", "shell.sh", "is a shell script that leaves a result file and exits 4",
+        "workload exited: code 4", step=FILE,
     ),
 )  # fmt: skip
 

@@ -11,7 +11,7 @@ import dagster
 
 from orchestrator.backends.sandbox import find_sandbox
 from tests.conformance.cases import CASES, FLOOD, Case
-from tests.conformance.stock import Stock, run_case
+from tests.conformance.stock import PATIENCE, Stock, run_case
 from tests.conformance.suite import TEAM, TIERS, make_project, without_numbers
 from tests.conftest import Ran
 
@@ -25,7 +25,7 @@ none of, so they are left out there.
 
 *Right* means: the colour of the step is what it should be, the record holds what was truly reported and nothing else, the
 step was tried as often as its failure deserves, and no process was left running. What an error explains is not judged;
-it is in the table.
+it is in the table. *Never ends*: still there after {patience:.0f} s, and ended by hand.
 
 {tiers}
 
@@ -51,7 +51,7 @@ def main(target: Path) -> int:
     right = sum(found.agrees(case) for case, found in stock.items())
     which = f"Bulkhead ran on {len(tiers)} tiers ({'; '.join(tiers)}), with the same results on each."
     rows = [row(case, stock[case], ours[tiers[0]][case]) for case in ALL]
-    head = HEAD.format(version=dagster.__version__, tiers=which, right=right, count=len(ALL))
+    head = HEAD.format(patience=PATIENCE, version=dagster.__version__, tiers=which, right=right, count=len(ALL))
     target.write_text(head + "\n".join(rows) + "\n", encoding="utf-8")
     print(f"{target}: stock right in {right} of {len(ALL)}, Bulkhead as expected in {len(ALL) * len(tiers) - len(wrong)} of "
           f"{len(ALL) * len(tiers)}")  # fmt: skip

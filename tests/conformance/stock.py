@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.conformance.cases import CASES, FLOOD, Case
-from tests.conformance.suite import WORKLOADS
+from tests.conformance.suite import WORKLOADS, interpreter
 from tests.conftest import REPOSITORY
 
 PYTHON = REPOSITORY / "workloads" / "showcase" / ".venv" / "bin" / "python"
@@ -60,7 +60,7 @@ def run_here(case: Case, result: Path) -> None:
     def step(context: dg.AssetExecutionContext, client: dg.PipesSubprocessClient) -> Any:
         nonlocal attempts
         attempts += 1
-        command = [str(PYTHON), case.program, case.name]
+        command = [str(PYTHON) if interpreter(case) == "python" else "sh", case.program, case.name]
         yield from client.run(command=command, context=context, cwd=str(WORKLOADS)).get_results()
 
     instance = dg.DagsterInstance.ephemeral()

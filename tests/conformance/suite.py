@@ -27,7 +27,7 @@ def make_project(folder: Path, tier: str, cases: Sequence[Case] = CASES, **contr
     team = root / "workloads" / TEAM
     team.mkdir(parents=True)
     shutil.copytree(REPOSITORY / "deployment", root / "deployment")
-    for program in WORKLOADS.glob("*.py"):
+    for program in WORKLOADS.glob("*.*"):
         shutil.copy(program, team)
     (team / ".venv").symlink_to(REPOSITORY / "workloads" / "showcase" / ".venv")
     jobs = {f"{TEAM}_job": {"selection": "*"}}
@@ -42,13 +42,17 @@ def step_of(case: Case) -> dict[str, Any]:
     checks = [{"name": name, "asset": case.name, "blocking": True} for name in case.owed]
     step = {
         "name": case.name,
-        "run": ["python", case.program, case.name],
+        "run": [interpreter(case), case.program, case.name],
         "timeout": "1m",
         "assets": [{"key": case.name}],
         **({"checks": checks} if checks else {}),
         **case.step,
     }
     return step
+
+
+def interpreter(case: Case) -> str:
+    return "sh" if case.program.endswith(".sh") else "python"
 
 
 def without_numbers(line: str) -> str:

@@ -12,7 +12,7 @@ import pytest
 
 from orchestrator.execution.recording import MAX_LOG_EVENTS
 from tests.conformance.cases import CASES, Case
-from tests.conformance.suite import TEAM, TIERS, make_project, without_numbers
+from tests.conformance.suite import TEAM, TIERS, interpreter, make_project, without_numbers
 from tests.conftest import Project, Ran, needs_sandbox
 
 every_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
@@ -87,7 +87,9 @@ def test_every_failure_says_whose_it_is_what_was_used_and_how_to_see_it_again(re
     for failed in result.ran.named("STEP_FAILURE", step=case.name):
         assert f"step       {case.name} of team {TEAM} (owned by team:{TEAM})" in failed["error"]
         assert "used       memory " in failed["error"]
-        assert f"python {case.program} {case.name}" in failed["error"].rpartition("reproduce it by hand:")[2]
+        assert (
+            f"{interpreter(case)} {case.program} {case.name}" in failed["error"].rpartition("reproduce it by hand:")[2]
+        )
 
 
 @every_case

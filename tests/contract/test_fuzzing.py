@@ -25,7 +25,7 @@ TEXT = (REPOSITORY / "workloads" / "etl" / "defs.yaml").read_text(encoding="utf-
 ETL = yaml.safe_load(TEXT)
 SHOWN = Path("workloads/etl/defs.yaml")
 FUZZING = settings(
-    max_examples=150,
+    max_examples=200,
     deadline=None,
     print_blob=True,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture, HealthCheck.data_too_large],

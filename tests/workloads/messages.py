@@ -57,7 +57,14 @@ def undeclared_asset() -> None:
 def undeclared_check() -> None:
     say("opened", extras={})
     write(made("undeclared_check"))
-    say("report_asset_check", asset_key="undeclared_check", check_name="other", passed=True, severity="ERROR", metadata={})
+    say(
+        "report_asset_check",
+        asset_key="undeclared_check",
+        check_name="other",
+        passed=True,
+        severity="ERROR",
+        metadata={},
+    )
     say("closed")
 
 

@@ -96,9 +96,14 @@ class Fence:
         return 0
 
 
-def make_fence(name: str, memory: float | None, pids: float | None, cores: float | None) -> Fence | None:
-    """Make the groups of a step and set its limits; None if this user may not, or there is nothing to hold."""
-    if memory is None and pids is None and cores is None:
+def make_fence(
+    name: str, memory: float | None, pids: float | None, cores: float | None, cpu: float | None = None
+) -> Fence | None:
+    """Make the groups of a step and set its limits; None if this user may not, or there is nothing to hold.
+
+    A limit to `cpu` seconds is not set: groups count what no parent is told, and the watch reads it.
+    """
+    if memory is None and pids is None and cores is None and cpu is None:
         return None
     fence = _groups(name)
     if fence is None:

@@ -14,7 +14,7 @@ import signal
 import sys
 from collections.abc import Callable, Mapping
 
-PR_SET_PDEATHSIG = 1
+PR_SET_PDEATHSIG, PR_SET_DUMPABLE = 1, 4
 # The kernel's out-of-memory killer takes a workload before it takes the platform.
 KILL_ME_FIRST = b"800"
 DEFAULT_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD, signal.SIGPIPE)
@@ -108,6 +108,8 @@ def main() -> None:
     except StartError as error:
         tell({"error": str(error)})
         return
+    # From now on nobody without the right to trace looks into this process, or opens its pipe.
+    prctl(PR_SET_DUMPABLE, 0)
     tell({"pid": child, "starter": os.getpid()})
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)

@@ -256,11 +256,11 @@ class Supervisor:
         }
 
 
-def _fenced(spec: dict[str, Any]) -> tuple[float | None, float | None, float | None]:
-    """Return the limits that the kernel is asked to hold: memory, processes, cores."""
+def _fenced(spec: dict[str, Any]) -> tuple[float | None, ...]:
+    """Return the limits that the kernel is asked to hold: memory, processes, cores, cpu seconds."""
     limits = spec["limits"]
     pids = limits["pids"]
-    return limits["memory"], pids + WRAPPERS if pids and spec["wrap"] else pids, spec["cores"]
+    return limits["memory"], pids + WRAPPERS if pids and spec["wrap"] else pids, spec["cores"], limits["cpu"]
 
 
 def _secrets(folder: str | None) -> list[str]:

@@ -56,9 +56,11 @@ class Watch:
             self._peak("cpu", self.fence.cpu_seconds())
         for name in self.limits:
             self._find(name)
-        if self.fence is not None and self.broken is None and (held := self.fence.broken()):
+        held = self.fence.broken() if self.fence is not None and self.broken is None else None
+        # A group further up, which is not the contract's, may have run out as well.
+        if held is not None and (limit := self.limits[held]) is not None:
             # The kernel lets nobody past the limit: the peak is the limit.
-            self._peak(held, self.limits[held] or 0)
+            self._peak(held, limit)
             self.broken = held
 
     def _find(self, name: str) -> None:
