@@ -20,6 +20,8 @@ COMPONENT_TYPE = "orchestrator.Workload"
 FILE_KEYS = ("type", "attributes", "requirements", "template_vars_module", "post_processing")
 # A contract has six levels and a few hundred values.
 MAX_DEPTH, MAX_VALUES = 100, 100_000
+# So many characters count as one value more.
+LONG_TEXT = 64
 # What YAML makes of them is neither a mapping nor a list.
 OTHER_COLLECTIONS = frozenset(f"tag:yaml.org,2002:{name}" for name in ("omap", "pairs", "set"))
 KeyPath = Sequence[str | int]
@@ -225,7 +227,8 @@ def _refuse_the_unbounded(text: str) -> None:
     loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     counts, anchors = [0], [""]
     counted: dict[str, int] = {}
-    for event in yaml.parse(text, Loader=loader):
+    events: Iterator[Any] = yaml.parse(text, Loader=loader)
+    for event in events:
         problem = ""
         if isinstance(event, yaml.CollectionStartEvent):
             counts.append(0)
@@ -236,8 +239,11 @@ def _refuse_the_unbounded(text: str) -> None:
             count = counts.pop()
             counted[anchors.pop()] = count
             counts[-1] += count + 1
-        elif isinstance(event, yaml.NodeEvent):
-            counts[-1] += counted.get(event.anchor, 1) if isinstance(event, yaml.AliasEvent) else 1
+        elif isinstance(event, yaml.ScalarEvent):
+            counted[event.anchor or ""] = 1 + len(event.value) // LONG_TEXT
+            counts[-1] += counted[event.anchor or ""]
+        elif isinstance(event, yaml.AliasEvent):
+            counts[-1] += counted.get(event.anchor or "", 1)
         if len(counts) > MAX_DEPTH:
             problem = f"maximum recursion depth exceeded: more than {MAX_DEPTH} levels"
         if counts[-1] > MAX_VALUES:

@@ -20,7 +20,8 @@ def parse_duration(value: Any) -> float:
         ValueError: the text is no duration, is not above zero, or is more than a year.
     """
     if isinstance(value, float | int) and not isinstance(value, bool):
-        number = value if 0 < value < MAX_SECONDS else 5
+        # Python writes no whole number of more than 4300 digits.
+        number = value if abs(value) < 10**4000 else 5
         raise ValueError(f"a duration needs a unit: write '{number}s', '{number}m' or '{number}h'.")
     if not isinstance(value, str) or not re.match(DURATION_PATTERN, value):
         raise ValueError(f"{value!r} is not a duration. Expected a number with a unit: 30s, 5m, 1h30m.")

@@ -262,6 +262,12 @@ def test_aliases_that_stand_for_more_than_fits_into_memory_are_one_problem(tmp_p
     assert re.fullmatch(rf"{SHOWN}:\d+: this is not YAML: it stands for more than 100000 values\.", text)
 
 
+def test_a_long_text_with_many_aliases_is_one_problem(tmp_path: Path) -> None:
+    assert problems_of(tmp_path, f"a: &a {'x' * 500_000}\ntype: [{'*a, ' * 90_000}]") == [
+        f"{SHOWN}:2: this is not YAML: it stands for more than 100000 values."
+    ]
+
+
 @pytest.mark.parametrize(
     ("line", "text"),
     [
