@@ -91,6 +91,8 @@ class Stopped(StrEnum):
     PIDS = "pids"
     OPEN_FILES = "open files"
     OUTPUT = "output"
+    MESSAGES = "messages"
+    DISK = "disk"
     TIMED_OUT = "timed out"
     START_TIMED_OUT = "start timed out"
     CANCELLED = "cancelled"
@@ -104,6 +106,7 @@ class Usage:
         memory: bytes. cpu_seconds: user and system time. pids: processes and threads at once.
         open_files: file descriptors at once; 0 where no limit asks for them to be counted.
         output: bytes of stdout, stderr and messages. output_lost: bytes that the log could not take.
+        disk: bytes of the files it wrote; 0 unless a disk it writes to ran out of room.
         starting: seconds from the launch to its start. seconds: from its start to its end.
     """
 
@@ -113,6 +116,7 @@ class Usage:
     open_files: int = 0
     output: int = 0
     output_lost: int = 0
+    disk: int = 0
     starting: float = 0.0
     seconds: float = 0.0
 

@@ -29,6 +29,7 @@ BROKEN = {
     "pids": Stopped.PIDS,
     "open_files": Stopped.OPEN_FILES,
     "output": Stopped.OUTPUT,
+    "disk": Stopped.DISK,
 }
 
 
@@ -64,6 +65,7 @@ def supervisor_argv(program: str, launch: Launch, wrap: Sequence[str], lifeline:
         "cores": limits.cores,
         "name": launch.scratch.name,
         "messages": str(launch.messages),
+        "writes": [str(path) for path in (launch.scratch, *(m.path for m in launch.mounts if m.writable))],
         "secrets": str(launch.secrets) if launch.secrets else None,
         "grace": launch.grace,
         "lifeline": lifeline,
@@ -173,6 +175,7 @@ class RunningProcess:
                 pids=words.get("pids", 0),
                 open_files=words.get("open_files", 0),
                 output=words.get("output", 0),
+                disk=words.get("disk", 0),
                 output_lost=words.get("output_lost", 0),
                 starting=started - self._launched,
                 seconds=ended - started,

@@ -7,6 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+import psutil
+
+from orchestrator.contract.units import format_memory
 from orchestrator.errors import HomeError
 from orchestrator.settings import Settings
 
@@ -34,6 +37,7 @@ def open_instance(settings: Settings) -> Iterator["DagsterInstance"]:
     """Open the Dagster instance of this home, after sweeping up behind dead run workers."""
     prepare_home(settings)
     from dagster import DagsterInstance
+    from sqlalchemy.exc import OperationalError
 
     from orchestrator.execution.workers import sweep
 
@@ -46,4 +50,10 @@ def open_instance(settings: Settings) -> Iterator["DagsterInstance"]:
         instance.schedule_storage.all_instigator_state() if instance.schedule_storage else None
         sweep(instance, settings)
     with instance:
-        yield instance
+        try:
+            yield instance
+        except OperationalError as error:
+            free = format_memory(psutil.disk_usage(str(settings.home)).free)
+            raise HomeError(
+                f"the records under {settings.home} cannot be used: {error.orig} ({free} free there)."
+            ) from error

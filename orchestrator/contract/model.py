@@ -54,11 +54,11 @@ class Resources(Strict):
     `memory` and `output` in bytes, `cpu` in cores, `cpu_time` in seconds, `pids` in processes and threads.
     """
 
-    cpu: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    cpu: float | None = Field(default=None, gt=0, le=4096, allow_inf_nan=False)
     memory: Memory | None = None
     cpu_time: Duration | None = None
-    pids: int | None = Field(default=None, gt=0)
-    open_files: int | None = Field(default=None, ge=16)
+    pids: int | None = Field(default=None, gt=0, le=2**22)
+    open_files: int | None = Field(default=None, ge=16, le=2**20)
     output: Memory | None = None
 
 

@@ -7,12 +7,14 @@ from pathlib import Path
 
 CHUNK = 1 << 20
 MAX_LINE = 64 << 20
+MAX_BYTES = 256 << 20
 
 
 class MessageFile:
     """The messages of one step: created here, written by the workload, read line by line as it grows.
 
     The file is held open from before the launch, so that renaming or replacing it hides nothing that was written to it.
+    What it holds beyond 256 MiB is not read.
     """
 
     def __init__(self, path: Path) -> None:
@@ -25,11 +27,16 @@ class MessageFile:
         self.shrunk = False
         self.too_long = False
 
+    @property
+    def too_much(self) -> bool:
+        """Whether it holds more than is read."""
+        return os.fstat(self._file.fileno()).st_size > MAX_BYTES
+
     def lines(self) -> Iterator[bytes]:
         """Yield every complete line that was written since the last call."""
         if os.fstat(self._file.fileno()).st_size < self._file.tell():
             self.shrunk = True
-        while chunk := self._file.read(CHUNK):
+        while (room := MAX_BYTES - self._file.tell()) > 0 and (chunk := self._file.read(min(CHUNK, room))):
             first, *others = chunk.split(b"\n")
             self._keep(first)
             for line in others:
@@ -39,8 +46,8 @@ class MessageFile:
                 self._keep(line)
 
     def rest(self) -> bytes:
-        """Return what follows the last newline: a message cut off, or nothing."""
-        return b"".join(self._parts).strip()
+        """Return what follows the last newline: a message cut off by the workload, or nothing."""
+        return b"" if self.too_much else b"".join(self._parts).strip()
 
     def replaced(self) -> str | None:
         """Return what stands in the place of the file, if it is not the file any more; None if it still is."""

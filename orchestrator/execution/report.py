@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, StrictBool, StrictStr, ValidationError
 
-MAX_VIOLATIONS = 20
+MAX_VIOLATIONS, MAX_TEXT = 20, 1000
 LEVELS = ("debug", "info", "warning", "error", "critical")
 CheckName = tuple[str, str]
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
@@ -136,9 +136,9 @@ class Report:
             self._open(params)
             return None
         if not self.opened:
-            self.violated(f"sent '{method}' before 'opened'")
+            self.violated(f"sent {method!r} before 'opened'")
         if self.closed:
-            self.violated(f"sent '{method}' after 'closed'")
+            self.violated(f"sent {method!r} after 'closed'")
             return None
         if method == "closed":
             self._close(params)
@@ -158,7 +158,10 @@ class Report:
         self.closed_when_stopped = self.closed
 
     def violated(self, what: str) -> None:
-        """Put a violation on record."""
+        """Put a violation on record, once."""
+        what = what if len(what) <= MAX_TEXT else f"{what[: MAX_TEXT - 3]}..."
+        if what in self.violations:
+            return
         if len(self.violations) < MAX_VIOLATIONS:
             self.violations.append(what)
         elif len(self.violations) == MAX_VIOLATIONS:

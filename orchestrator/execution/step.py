@@ -20,7 +20,7 @@ from orchestrator.execution.datasets import Dataset, PublishError
 from orchestrator.execution.failure import describe, failure, reproduction, tail
 from orchestrator.execution.fingerprints import contract_hash, environment_hash
 from orchestrator.execution.gate import closed_gates
-from orchestrator.execution.messages import MAX_LINE, MessageFile
+from orchestrator.execution.messages import MAX_BYTES, MAX_LINE, MessageFile
 from orchestrator.execution.platform import Platform
 from orchestrator.execution.recording import Recorder
 from orchestrator.execution.report import Asked, Report
@@ -188,6 +188,8 @@ class StepRun:
                 yield from recorder.overdue()
                 if outcome is None and stopped is None:
                     stopped = Stopped.CANCELLED if state.cancelled() else deadlines.passed(running.started)
+                    if messages.too_much:
+                        stopped = stopped or Stopped.MESSAGES
                     if stopped is not None:
                         self.report.stopping()
                         running.stop()
@@ -219,6 +221,8 @@ class StepRun:
         """Put on record what was done to the messages file itself."""
         if messages.too_long:
             self.report.violated(f"sent a message longer than {format_memory(MAX_LINE)}")
+        if messages.too_much:
+            self.report.violated(f"sent more than {format_memory(MAX_BYTES)} of messages; the rest was not read")
         if messages.shrunk:
             self.report.violated("its messages file was truncated while it ran")
         if (found := messages.replaced()) is not None:

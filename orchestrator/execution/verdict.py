@@ -7,6 +7,7 @@ from enum import StrEnum
 
 from orchestrator.backends.launch import Limits, Outcome, Stopped
 from orchestrator.contract.units import format_duration, format_memory
+from orchestrator.execution.messages import MAX_BYTES
 from orchestrator.execution.report import Asked, CheckName, Report, WorkloadException
 
 EX_DATAERR, EX_TEMPFAIL = 65, 75
@@ -130,6 +131,12 @@ def _stopped(stopped: Stopped, outcome: Outcome, limits: Limits, report: Report,
     if stopped is Stopped.CANCELLED:
         headline = f"stopped after {format_duration(used.seconds)} because the run was cancelled"
         return Verdict(Category.CANCELLED, headline, tuple(aside))
+    if stopped is Stopped.MESSAGES:
+        headline = f"sent more than {format_memory(MAX_BYTES)} of messages, and was stopped"
+        return Verdict(Category.LIMIT_EXCEEDED, headline, tuple(aside), retryable=True)
+    if stopped is Stopped.DISK:
+        headline = f"filled a disk that it writes to, and was killed; its files have {format_memory(used.disk)}"
+        return Verdict(Category.LIMIT_EXCEEDED, headline, tuple(aside), retryable=True)
     limit, reached = {
         Stopped.CPU_TIME: (
             f"{format_duration(limits.cpu_time or 0)} of cpu time",

@@ -24,7 +24,7 @@ attributes:
         - key: raw
 """
 TOP_KEYS = (
-    "description, env, image, jobs, network, owners, publishes, reads, resources, schedules, secrets, "
+    "description, env, image, jobs, network, owners, publishes, reads, resources, schedules, secret_variables, secrets, "
     "steps, stores, team"
 )
 ASSET_KEYS = (

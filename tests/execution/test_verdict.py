@@ -80,7 +80,7 @@ def test_a_blocking_check_that_did_not_pass_fails_the_step_whatever_its_severity
         ([OPENED, *EARNED], "opened Pipes twice", ()),
         ([*EARNED, MADE], "sent 'report_asset_materialization' after 'closed'", ()),
         (EARNED[1:], "sent 'report_asset_materialization' before 'opened'",
-         ("sent 'report_asset_check' before 'opened'", "sent 'report_asset_check' before 'opened'",
+         ("sent 'report_asset_check' before 'opened'",
           "sent 'closed' before 'opened'",
           "exited 0 without a word: Pipes was never opened, and nothing was reported")),
     ],

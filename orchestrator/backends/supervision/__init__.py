@@ -7,6 +7,7 @@ and is up whatever becomes of the platform. Modules import each other relatively
     starter.py      forks and executes it; inside a sandbox, as a program of its own
     watch.py        measures the tree, and says which limit it broke
     cgroups.py      the same limits, held by the kernel where it lets us
+    disk.py         finds out whether it fills a disk
     output.py       carries its output to the step's logs, with secrets masked
     redaction.py    masks secrets
     processes.py    reads /proc

@@ -9,6 +9,7 @@ one JSON object:
     cores          processor time that it may take, as a number of cores; None: no limit
     name           of the step's control groups
     messages       the messages file, whose size counts as output
+    writes         the folders that the workload may write to
     secrets        a folder of files with values to mask, or None
     grace          seconds between INT and TERM, and between TERM and KILL
     lifeline       read end of a pipe: 's' stop (INT, TERM, KILL), 'k' kill. End of file: the platform is gone, kill
@@ -27,6 +28,7 @@ import time
 from typing import Any
 
 from .cgroups import Fence, make_fence
+from .disk import Disk
 from .output import Stream
 from .processes import children, descendants, look, outside_pid
 from .redaction import Redactor
@@ -68,6 +70,7 @@ class Supervisor:
             signal.signal(number, lambda *_: None)
         redactor = Redactor(_secrets(spec["secrets"]))
         self.streams = [Stream(fd, redactor) for fd in (1, 2)]
+        self.disk = Disk(spec["writes"], [stream.log for stream in self.streams])
 
     def tell(self, message: dict[str, Any]) -> None:
         with contextlib.suppress(OSError):
@@ -87,6 +90,7 @@ class Supervisor:
             stream.finish()
         usage = resource.getrusage(resource.RUSAGE_CHILDREN)
         self.watch.settle(max(usage.ru_utime + usage.ru_stime, self.inside[0]), self._output())
+        self.watch.count_disk(self.disk.fills([], self._output()))
         if self.fence is not None:
             self.fence.remove()
         self.tell(self.failed or self._account(left))
@@ -191,6 +195,7 @@ class Supervisor:
         if self.group and self.ended is None and not self.watch.due():
             tree = descendants(os.getpid())
             self.watch.sample(tree, self.wrappers)
+            self.watch.count_disk(self.disk.fills(tree, self._output()))
         self._reap()
         if self.lifeline in ready:
             return os.read(self.lifeline, 1)
@@ -251,6 +256,7 @@ class Supervisor:
             "pids": int(peaks["pids"]),
             "open_files": int(peaks["open_files"]),
             "output": int(peaks["output"]),
+            "disk": int(peaks["disk"]),
             "output_lost": sum(stream.lost for stream in self.streams),
             "fenced": self.fence is not None,
         }

@@ -19,7 +19,7 @@ class Watch:
 
     def __init__(self, limits: dict[str, float | None], fence: Fence | None, count_shared_memory: bool) -> None:
         self.limits, self.fence, self.count_shared_memory = limits, fence, count_shared_memory
-        self.peaks: dict[str, float] = {"memory": 0, "cpu": 0.0, "pids": 0, "open_files": 0, "output": 0}
+        self.peaks: dict[str, float] = {"memory": 0, "cpu": 0.0, "pids": 0, "open_files": 0, "output": 0, "disk": 0}
         self.broken: str | None = None
         self._next = 0.0
 
@@ -31,6 +31,12 @@ class Watch:
         """Take in how many bytes the workload has written so far."""
         self._peak("output", size)
         self._find("output")
+
+    def count_disk(self, size: int) -> None:
+        """Take in how large the workload's files are, if it fills a disk; 0 if it does not."""
+        self._peak("disk", size)
+        if size and self.broken is None:
+            self.broken = "disk"
 
     def sample(self, tree: list[int], wrappers: frozenset[int]) -> None:
         """Measure the tree now. `wrappers` are processes in it that are not the workload's."""

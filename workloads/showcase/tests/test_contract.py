@@ -42,7 +42,9 @@ def test_a_step_says_its_final_state_and_a_failing_one_its_category(step: dict[s
 
 def test_every_module_is_a_step() -> None:
     modules = {path.stem for path in (ROOT / "src" / "showcase").glob("*.py")}
-    assert modules - {"__init__", "pipes"} == {step["name"] for step in STEPS if step.get("results") != "file"}
+    assert modules - {"__init__", "pipes"} == {
+        step["name"] for step in STEPS if step.get("results") != "file"
+    }
 
 
 def test_every_category_has_a_step() -> None:

@@ -10,11 +10,15 @@ ROOT = Path(__file__).parents[1]
 
 def run(**env: str) -> "subprocess.CompletedProcess[str]":
     variables = {"PATH": "/usr/local/bin:/usr/bin:/bin", **env}
-    return subprocess.run(["sh", "word_counts.sh"], cwd=ROOT, env=variables, capture_output=True, text=True, check=True)
+    return subprocess.run(
+        ["sh", "word_counts.sh"], cwd=ROOT, env=variables, capture_output=True, text=True, check=True
+    )
 
 
 def counted() -> dict[str, Any]:
-    lines = [line for path in (ROOT / "src" / "showcase").glob("*.py") for line in path.read_text().splitlines()]
+    lines = [
+        line for path in (ROOT / "src" / "showcase").glob("*.py") for line in path.read_text().splitlines()
+    ]
     metadata = {"lines": len(lines), "words": sum(len(line.split()) for line in lines)}
     check = {"asset": "word_counts", "name": "some_words", "passed": True}
     return {"assets": {"word_counts": {"metadata": metadata}}, "checks": [check]}
