@@ -1,5 +1,6 @@
 """The demo: `bulkhead run etl_job ml_pipeline_job`, what it publishes, trains and shows, and that it repeats."""
 
+import hashlib
 import json
 import subprocess
 from collections.abc import Mapping
@@ -117,6 +118,17 @@ def test_the_dataset_on_disk_is_the_version_on_record(platform: Project, first: 
     assert current(platform).name == metadata["bulkhead/dataset_version"]
     assert str(current(platform)) == metadata["bulkhead/dataset_path"]
     assert made(first)["training_set"]["bulkhead/read_measurements"] == current(platform).name
+
+
+def test_the_lock_file_of_the_workload_is_the_code_version_of_its_assets(platform: Project, first: Ran) -> None:
+    from dagster import AssetKey
+
+    lock = (REPOSITORY / "workloads" / "etl" / "uv.lock").read_bytes()
+    expected = hashlib.sha256(lock).hexdigest()[:16]
+    with platform.instance() as instance:
+        made_of = instance.get_latest_materialization_event(AssetKey("measurements")).asset_materialization
+    assert made_of.tags["dagster/code_version"] == expected
+    assert made(first)["measurements"]["bulkhead/environment"] == expected
 
 
 def test_running_twice_gives_the_same_version_and_the_same_model(second: Ran, first: Ran, platform: Project) -> None:
