@@ -89,7 +89,8 @@ def sandbox_argv(bwrap: str, launch: Launch, hidden: Sequence[Path] = ()) -> lis
     emptied += [str(folder) for folder in hidden if _is_system(folder)]
     argv += [word for folder in emptied for word in ("--tmpfs", folder)]
     argv += ["--bind", str(launch.scratch / "tmp"), "/tmp"]
-    for path in dict.fromkeys([*_interpreter(Path(sys.executable)), *_environment(launch.folder), launch.folder]):
+    own = Path(sys.executable).resolve()
+    for path in dict.fromkeys([*_installation(own), *_environment(launch.folder), launch.folder]):
         argv += ["--ro-bind", str(path), str(path)]
     argv += ["--ro-bind", starter.__file__, STARTER]
     argv += ["--bind", str(launch.scratch), str(launch.scratch)]
@@ -97,7 +98,7 @@ def sandbox_argv(bwrap: str, launch: Launch, hidden: Sequence[Path] = ()) -> lis
         argv += ["--bind" if mount.writable else "--ro-bind", str(mount.path), str(mount.path)]
     argv += [word for folder in ["/", *emptied] for word in ("--remount-ro", folder)]
     argv += ["--chdir", str(launch.folder), "--"]
-    return [*argv, str(Path(sys.executable).resolve()), "-I", "-S", STARTER]
+    return [*argv, str(own), "-I", "-S", STARTER]
 
 
 def _environment(folder: Path) -> Iterator[Path]:
@@ -131,9 +132,13 @@ def _interpreter(python: Path) -> Iterator[Path]:
             yield prefix if any((prefix / "lib").glob("python3*")) else python
         if python.is_symlink():
             python = python.parent / python.readlink()
-    whole = python.resolve()
-    if whole not in seen and not _is_system(whole):
-        yield whole.parent.parent
+    yield from _installation(python.resolve())
+
+
+def _installation(python: Path) -> Iterator[Path]:
+    """Yield the folder that a Python, named without links, is installed in; nothing if the system's folders hold it."""
+    if not _is_system(python):
+        yield python.parent.parent
 
 
 def _is_system(path: Path) -> bool:

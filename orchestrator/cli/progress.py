@@ -154,6 +154,10 @@ class JsonProgress:
             materialization = event.step_materialization_data.materialization
             more["asset"] = materialization.asset_key.to_user_string()
             more["metadata"] = {name: _plain(value) for name, value in materialization.metadata.items()}
+        elif event.event_type is DagsterEventType.ASSET_OBSERVATION:
+            observation = event.asset_observation_data.asset_observation
+            more["asset"] = observation.asset_key.to_user_string()
+            more["metadata"] = {name: _plain(value) for name, value in observation.metadata.items()}
         elif event.event_type is DagsterEventType.ASSET_CHECK_EVALUATION:
             evaluation = event.asset_check_evaluation_data
             more |= {"asset": evaluation.asset_key.to_user_string(), "check": evaluation.check_name}

@@ -18,12 +18,12 @@ from orchestrator.backends.subprocess import RunningProcess, _marked, kill_stray
 from orchestrator.backends.supervision.cgroups import PREFIX, Fence, make_fence
 from orchestrator.backends.supervision.processes import descendants, outside_pid
 from orchestrator.backends.supervision.watch import SAMPLE_SECONDS, Watch
-from tests.backends.test_subprocess import PATIENCE, STUBBORN, Bench, bench, end, until
+from tests.backends.test_subprocess import INTERPRETER, PATIENCE, STUBBORN, Bench, bench, end, until
 from tests.conftest import needs_sandbox
 
 __all__ = ["bench"]
 
-PYTHON = f"import os, subprocess, sys, time\nfrom pathlib import Path\nPYTHON = {sys.executable!r}\n"
+PYTHON = f"import os, subprocess, sys, time\nfrom pathlib import Path\nPYTHON = {INTERPRETER!r}\n"
 FOREVER = "while True: time.sleep(1)\n"
 MEBIBYTE = 1 << 20
 
@@ -49,7 +49,7 @@ class Limited:
     taken: list[Fence] = field(default_factory=list)
 
     def start(self, source: str, **limits: Any) -> RunningProcess:
-        launch = self.bench.launch(sys.executable, "-c", PYTHON + textwrap.dedent(source), **limits)
+        launch = self.bench.launch(INTERPRETER, "-c", PYTHON + textwrap.dedent(source), **limits)
         self.scratches.append(launch.scratch.rename(self.bench.folder / f"test-{uuid4().hex[:8]}"))
         if not self.fenced and (taken := make_fence(self.scratches[-1].name, None, None, 1.0)) is not None:
             self.taken.append(taken)

@@ -21,7 +21,7 @@ from orchestrator.backends.sandbox import HIDDEN, STARTER, SYSTEM, Sandbox, find
 from orchestrator.backends.subprocess import kill_strays
 from orchestrator.errors import SettingsError
 from orchestrator.settings import Settings
-from tests.backends.test_subprocess import REPOSITORY, Bench, end
+from tests.backends.test_subprocess import INTERPRETER, REPOSITORY, Bench, end
 from tests.conftest import needs_sandbox
 
 PRELUDE = """
@@ -70,7 +70,7 @@ def cell() -> Iterator[Bench]:
 def seen(cell: Bench, source: str, **changes: Any) -> Any:
     """Return what a program tells of the sandbox. It is given no folder, unless `changes` of its launch give one."""
     limits = {name: changes.pop(name) for name in list(changes) if name in ("memory", "pids")}
-    launch = cell.launch(sys.executable, "-c", PRELUDE + textwrap.dedent(source), **limits)
+    launch = cell.launch(INTERPRETER, "-c", PRELUDE + textwrap.dedent(source), **limits)
     outcome = end(cell.start(replace(launch, **{"mounts": (), **changes})))
     assert (outcome.exit_code, outcome.stopped, cell.read("stderr")) == (0, None, "")
     return json.loads(cell.read("stdout"))
@@ -201,7 +201,7 @@ def test_nothing_else_of_the_machine_is_there_than_what_was_mounted(cell: Bench)
     leading = {str(parent) for path in mounted for parent in Path(path).parents}
     assert set(beside) - leading <= {path for path in SYSTEM if Path(path).is_symlink()}
     interpreter = Path(sys.executable).resolve().parent.parent
-    expected = {*SYSTEM, *HIDDEN, sys.prefix, str(interpreter), str(cell.folder), str(cell.folder / "scratch"), STARTER}
+    expected = {*SYSTEM, *HIDDEN, str(interpreter), str(cell.folder), str(cell.folder / "scratch"), STARTER}
     allowed = ("/proc", "/dev", "/tmp", "/sys/devices/system/cpu")
     unexpected = [path for path in mounted if path not in expected and path != "/" and not path.startswith(allowed)]
     assert unexpected == []
@@ -210,7 +210,7 @@ def test_nothing_else_of_the_machine_is_there_than_what_was_mounted(cell: Bench)
 def test_the_homes_of_people_are_not_there(cell: Bench) -> None:
     homes = [str(path) for path in {Path.home(), Path("/root"), Path("/home")} if path.is_dir()]
     # What leads to the interpreter has to be there.
-    leading = {str(part) for path in (sys.prefix, Path(sys.executable).resolve()) for part in Path(path).parents}
+    leading = {str(part) for part in Path(INTERPRETER).parents}
     told = seen(
         cell,
         f"tell([os.path.join(home, name) for home in {homes} if os.path.isdir(home) for name in os.listdir(home)])",

@@ -20,6 +20,8 @@ from tests.conftest import needs_sandbox
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PATIENCE = 60.0
+# Without the links of an environment, which a sandbox does not show.
+INTERPRETER = str(Path(sys.executable).resolve())
 STUBBORN = "import signal\nfor n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP): signal.signal(n, signal.SIG_IGN)\n"
 WAITS = "import os, time\nfrom pathlib import Path\nPath('ready').touch()\nwhile True: time.sleep(1)\n"
 DAEMON = """
@@ -82,7 +84,7 @@ class Bench:
 
     def python(self, source: str, **more: Any) -> RunningProcess:
         """Start a program; it runs in the bench's folder."""
-        return self.start(self.launch(sys.executable, "-c", source, **more))
+        return self.start(self.launch(INTERPRETER, "-c", source, **more))
 
     def start(self, launch: Launch) -> RunningProcess:
         try:
@@ -166,7 +168,7 @@ def test_the_process_inherits_no_open_file_of_the_platform(bench: Bench) -> None
 
 
 def test_values_of_variables_are_on_no_command_line_and_in_no_repr(bench: Bench) -> None:
-    launch = bench.launch(sys.executable, "-c", WAITS, env={"TOKEN": "hunter2"})
+    launch = bench.launch(INTERPRETER, "-c", WAITS, env={"TOKEN": "hunter2"})
     running = bench.start(launch)
     bench.ready()
     pids = [running._process.pid, *descendants(running._process.pid)]

@@ -86,7 +86,11 @@ def ui(home: Path) -> Iterator[Ui]:
             yield served
         finally:
             process.terminate()
-            process.wait(60)
+            try:
+                process.wait(60)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
 
 
 def visit(page: Page, served: Ui, runs: dict[str, str], folder: Path) -> None:
