@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 CHUNK = 1 << 20
-MAX_LINE = 64 << 20
+# A line is held in memory as a whole, and as JSON takes many times its size.
+MAX_LINE = 16 << 20
 MAX_BYTES = 256 << 20
 
 

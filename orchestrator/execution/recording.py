@@ -72,7 +72,7 @@ class Recorder:
             log = self.logs.stdout if event.stream == "stdout" else self.logs.stderr
             os.write(log, self.redactor.text(event.text).encode())
         elif isinstance(event, CustomMessage):
-            self.context.log.info(f"custom message: {self.redactor.value(event.payload)!r}")
+            self._log(LogLine(message=f"custom message: {event.payload!r}"))
         elif isinstance(event, Materialization):
             self._hold(event)
         elif isinstance(event, CheckReport):

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictStr, Valida
 
 from orchestrator.execution.report import Asked
 
-MAX_BYTES = 64 << 20
+MAX_BYTES = 16 << 20
 PROTOCOL = "0.1"
 
 

@@ -38,8 +38,8 @@ class Result:
 
 
 def groups() -> set[str]:
-    """Return the control groups of steps that exist now."""
-    return {str(path) for path in Path("/sys/fs/cgroup").rglob("bulkhead-*")}
+    """Return the control groups of the suite's steps that exist now."""
+    return {str(path) for path in Path("/sys/fs/cgroup").rglob(f"bulkhead-{TEAM}-*")}
 
 
 @pytest.fixture(scope="module", params=TIERS)

@@ -173,7 +173,7 @@ def test_a_file_past_the_limit_is_not_read(tmp_path: Path) -> None:
     path = tmp_path / "result.json"
     with path.open("wb") as file:
         file.truncate(result_file.MAX_BYTES + 1)
-    assert refused(path) == "its result file is larger than 64Mi"
+    assert refused(path) == "its result file is larger than 16Mi"
 
 
 def test_a_reader_may_stop_in_the_middle(tmp_path: Path) -> None:
