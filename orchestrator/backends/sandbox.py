@@ -20,6 +20,8 @@ from orchestrator.backends.supervision import starter
 
 SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/opt", "/nix", "/etc")
 PROCESSORS = "/sys/devices/system/cpu"
+# Often a link out of /etc: how names of machines are looked up, and the certificates of authorities.
+RESOLVER, CERTIFICATES = Path("/etc/resolv.conf"), "/var/lib/ca-certificates"
 # Readable by root, and no business of a workload.
 HIDDEN = (
     "/etc/shadow", "/etc/shadow-", "/etc/gshadow", "/etc/gshadow-", "/etc/sudoers", "/etc/sudoers.d", "/etc/ssh",
@@ -89,6 +91,11 @@ def sandbox_argv(bwrap: str, launch: Launch, hidden: Sequence[Path] = ()) -> lis
     emptied += [str(folder) for folder in hidden if _is_system(folder)]
     argv += [word for folder in emptied for word in ("--tmpfs", folder)]
     argv += ["--bind", str(launch.scratch / "tmp"), "/tmp"]
+    if launch.network:
+        argv += ["--ro-bind-try", CERTIFICATES, CERTIFICATES]
+        resolver = RESOLVER.resolve()
+        if not _is_system(resolver):
+            argv += ["--ro-bind-try", str(resolver), str(resolver)]
     own = Path(sys.executable).resolve()
     for path in dict.fromkeys([*_installation(own), *_environment(launch.folder), launch.folder]):
         argv += ["--ro-bind", str(path), str(path)]

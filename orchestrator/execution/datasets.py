@@ -7,17 +7,18 @@ the version; it is replaced atomically, so a reader sees the old version or the 
 
 import hashlib
 import os
-import shutil
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.errors import BulkheadError
+from orchestrator.execution.removal import remove_tree
 
 POINTER = "current"
 STAGING = ".staging"
 VERSION_LENGTH = 16
+MAX_DEPTH = 50
 
 
 class PublishError(BulkheadError):
@@ -103,11 +104,13 @@ def version_of(folder: Path) -> str:
 
 def discard(staged: Path) -> None:
     """Remove a staged folder that was not published."""
-    shutil.rmtree(staged, ignore_errors=True)
+    remove_tree(staged)
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    for path in folder.rglob("*"):
+    if folder.is_symlink() or not folder.is_dir():
+        raise PublishError("the folder for the new version was taken away or replaced")
+    for path in _below(folder):
         if path.is_symlink() or not (path.is_file() or path.is_dir()):
             raise PublishError(f"{path.relative_to(folder).as_posix()!r} is no plain file; a version holds files only")
         if path.is_file():
@@ -117,6 +120,19 @@ def _files(folder: Path) -> Iterator[Path]:
                     f"{name!r} has another name outside the version (a hard link); write a file of its own"
                 )
             yield path
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    """Yield everything below a folder, down to a depth that any reader can follow."""
+    unseen = [(folder, 0)]
+    while unseen:
+        parent, depth = unseen.pop()
+        if depth > MAX_DEPTH:
+            raise PublishError(f"its folders are nested more than {MAX_DEPTH} deep")
+        for path in parent.iterdir():
+            yield path
+            if path.is_dir() and not path.is_symlink():
+                unseen.append((path, depth + 1))
 
 
 def _rename_into(staged: Path, target: Path) -> None:
@@ -137,7 +153,7 @@ def _holds(folder: Path, version: str) -> bool:
 
 def _seal(folder: Path) -> None:
     """Make files read-only, and make sure that they are on the disk before anything points to them."""
-    for path in folder.rglob("*"):
+    for path in list(_below(folder)):
         path.chmod(0o444 if path.is_file() else 0o755)
         fd = os.open(path, os.O_RDONLY)
         try:

@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from dagster_pipes import DAGSTER_PIPES_CONTEXT_ENV_VAR, DAGSTER_PIPES_MESSAGES_
 from orchestrator.backends.launch import Mount
 from orchestrator.contract.model import Contract, Step
 from orchestrator.execution.datasets import Dataset, discard
+from orchestrator.execution.removal import remove_tree
 from orchestrator.execution.report import Asked
 from orchestrator.execution.secrets import find_secrets, write_secrets
 from orchestrator.execution.stores import store_path
@@ -110,7 +110,7 @@ def step_folder(
     finally:
         for folder in staged.values():
             discard(folder)
-        shutil.rmtree(scratch, ignore_errors=True)
+        remove_tree(scratch)
 
 
 def _passed_on(settings: Settings, contract: Contract, config: Mapping[str, Any]) -> dict[str, str]:

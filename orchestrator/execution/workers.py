@@ -1,7 +1,6 @@
 """Finds what a run worker left behind when it was killed: its run still STARTED, its scratch folders, its processes."""
 
 import contextlib
-import shutil
 import time
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from dagster import DagsterInstance, DagsterRunStatus, RunsFilter
 
 from orchestrator.backends.subprocess import kill_strays
 from orchestrator.execution.datasets import STAGING, discard
+from orchestrator.execution.removal import remove_tree
 from orchestrator.settings import Settings
 
 WORKER_TAG = "bulkhead/worker"
@@ -62,7 +62,7 @@ def sweep(instance: DagsterInstance, settings: Settings) -> list[str]:
             if alive(owner.read_text(encoding="utf-8")) if owner.is_file() else fresh:
                 continue
             strays = kill_strays(scratch)
-            shutil.rmtree(scratch, ignore_errors=True)
+            remove_tree(scratch)
             if strays:
                 found.append(f"step folder {scratch.name} had {strays} stray process(es); killed")
     for staged in settings.datasets.glob(f"*/{STAGING}/*/"):

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.backends import backend_of
+from orchestrator.backends import backend_of, sandbox
 from orchestrator.backends.launch import Launch, LaunchError, Mount
 from orchestrator.backends.sandbox import HIDDEN, STARTER, SYSTEM, Sandbox, find_sandbox, sandbox_argv
 from orchestrator.backends.subprocess import kill_strays
@@ -446,6 +446,17 @@ def test_the_environments_interpreter_and_its_editable_projects_are_shown(launch
     shown = [path for path in options(sandbox_argv("bwrap", launch), "--ro-bind") if path.startswith(str(tmp_path))]
     expected = [environment, python.parent.parent, editable, launch.folder, launch.mounts[1].path]
     assert shown == [str(path) for path in expected]
+
+
+def test_with_a_network_names_can_be_looked_up_where_the_resolver_is_a_link_out_of_etc(
+    launch: Launch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "stub-resolv.conf").touch()
+    (tmp_path / "resolv.conf").symlink_to(tmp_path / "stub-resolv.conf")
+    monkeypatch.setattr(sandbox, "RESOLVER", tmp_path / "resolv.conf")
+    connected = sandbox_argv("bwrap", replace(launch, network=True))
+    assert str(tmp_path / "stub-resolv.conf") in options(connected, "--ro-bind-try")
+    assert str(tmp_path / "stub-resolv.conf") not in options(sandbox_argv("bwrap", launch), "--ro-bind-try")
 
 
 def test_the_tier_is_bwrap_or_says_why_there_is_none() -> None:

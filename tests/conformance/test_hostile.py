@@ -160,6 +160,39 @@ def test_where_a_sandbox_is_missing_the_step_runs_and_its_metadata_says_so(proje
     assert made["metadata"]["bulkhead/sandbox"] == "none (bwrap is not installed)"
 
 
+DEEP = """
+for _ in range(1500):
+    os.mkdir('d')
+    os.chdir('d')
+"""
+
+
+@pytest.mark.parametrize("tier", TIERS)
+def test_folders_too_deep_for_most_programs_are_removed_with_the_step(project: Project, tier: str) -> None:
+    if "sandboxed" in tier:
+        needs_sandbox()
+    project.environment |= TIERS[tier]
+    alone(project, f"os.chdir(os.environ['TMPDIR'])\n{DEEP}\n{REPORT}")
+    ran = project.run("team_job")
+    assert ran.code == 0, ran.events
+    assert nothing_is_left(project)
+
+
+def test_a_link_in_the_place_of_a_new_version_is_not_published(plain: Project) -> None:
+    body = f"""
+        import shutil
+        shutil.rmtree(os.environ['BULKHEAD_PUBLISH_IT'])
+        os.symlink('/etc', os.environ['BULKHEAD_PUBLISH_IT'])
+        {REPORT}
+    """
+    alone(plain, body, publishes=["it"])
+    ran = plain.run("team_job")
+    reason = "the folder for the new version was taken away or replaced"
+    assert ran.error("it").splitlines()[0] == f"contract violated: dataset 'it': {reason}"
+    assert [path.name for path in (plain.home / "datasets" / "it").iterdir()] == [".staging"]
+    assert list((plain.home / "datasets" / "it" / ".staging").iterdir()) == []
+
+
 FULL = """
 try:
     with open(os.environ['BULKHEAD_STORE_OWN'] + '/big', 'wb') as file:

@@ -74,7 +74,7 @@ def test_files_that_are_gone_are_a_publish_error(dataset: Dataset) -> None:
     assert not folder.exists()
     with pytest.raises(PublishError) as refused:
         dataset.publish(folder, version)
-    assert str(refused.value) == "no files were written for the new version"
+    assert str(refused.value) == "the folder for the new version was taken away or replaced"
 
 
 def test_a_pointer_that_cannot_be_moved_is_a_publish_error_with_the_reason(dataset: Dataset) -> None:
@@ -154,3 +154,18 @@ def test_a_version_torn_by_a_crash_is_replaced_when_it_is_published_again(tmp_pa
     (torn / "rows.parquet").write_text("half")
     assert (dataset.publish(staged, version) / "rows.parquet").read_text() == "all of it"
     assert dataset.current() == version
+
+
+def test_a_link_in_the_place_of_the_folder_is_not_published(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "rows").write_text("private")
+    (tmp_path / "staged").symlink_to(elsewhere)
+    with pytest.raises(PublishError, match=r"^the folder for the new version was taken away or replaced$"):
+        version_of(tmp_path / "staged")
+
+
+def test_folders_nested_too_deep_for_a_reader_are_a_publish_error(tmp_path: Path) -> None:
+    (tmp_path / "/".join("d" * 60)).mkdir(parents=True)
+    with pytest.raises(PublishError, match=r"^its folders are nested more than 50 deep$"):
+        version_of(tmp_path)
