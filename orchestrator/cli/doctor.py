@@ -36,7 +36,9 @@ def examine() -> None:
     table.add_row("limits", *_limits())
     table.add_row("machine", f"{os.cpu_count()} cores, {format_memory(psutil.virtual_memory().total)}", "")
     table.add_row("home", str(settings.home), f"{format_memory(_free(settings.home))} free")
-    Console(highlight=False, soft_wrap=True).print(table)
+    # A table that is not looked at is read by a program or kept: one line a row.
+    width = None if sys.stdout.isatty() else 160
+    Console(highlight=False, soft_wrap=True, width=width).print(table)
 
 
 def _tree() -> tuple[str, str]:

@@ -14,6 +14,8 @@ from orchestrator.execution.verdict import Verdict
 
 TAIL_BYTES, TAIL_LINES = 8192, 20
 TRACEBACK_LINES = 40
+# An exception is told by the workload: as many causes, lines and characters as a person reads.
+CAUSES, MESSAGE_LINES, LINE_LENGTH = 10, 50, 1000
 
 
 def describe(
@@ -54,21 +56,21 @@ def failure(verdict: Verdict, description: str, metadata: Mapping[str, Any], may
     )
 
 
-def traceback_lines(exception: WorkloadException, limit: int = TRACEBACK_LINES) -> list[str]:
-    """Return an exception and its causes, the first cause on top, as Python prints them."""
+def traceback_lines(exception: WorkloadException, limit: int = TRACEBACK_LINES, causes: int = CAUSES) -> list[str]:
+    """Return an exception and its causes, the first cause on top, as Python prints them; at most ten causes."""
     lines: list[str] = []
     cause = exception.cause or exception.context
-    if cause is not None:
+    if cause is not None and causes:
         joint = "The above exception was the direct cause of the following exception:"
         if exception.cause is None:
             joint = "During handling of the above exception, another exception occurred:"
-        lines += [*traceback_lines(cause, limit), "", joint, ""]
+        lines += [*traceback_lines(cause, limit, causes - 1), "", joint, ""]
     stack = [line for block in exception.stack for line in block.rstrip("\n").splitlines()]
     message = exception.message.rstrip("\n")
     name = exception.name or ""
     lines += stack[-limit:]
-    lines += (message if message.startswith(name) else f"{name}: {message}").splitlines()
-    return lines
+    lines += (message if message.startswith(name) else f"{name}: {message}").splitlines()[:MESSAGE_LINES]
+    return [line if len(line) <= LINE_LENGTH else f"{line[: LINE_LENGTH - 3]}..." for line in lines]
 
 
 def tail(fd: int) -> list[str]:

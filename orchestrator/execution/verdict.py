@@ -11,6 +11,7 @@ from orchestrator.execution.messages import MAX_BYTES
 from orchestrator.execution.report import Asked, CheckName, Report, WorkloadException
 
 EX_DATAERR, EX_TEMPFAIL = 65, 75
+MAX_HEADLINE = 500
 SYSEXITS = {
     64: "EX_USAGE: a parameter is wrong",
     65: "EX_DATAERR: the data is wrong",
@@ -169,7 +170,8 @@ def _raised_text(exception: WorkloadException) -> str:
     name = exception.name or "an exception"
     message = exception.message.strip()
     first, _, rest = message.partition(": ")
-    return f"{name}: {rest if first.rpartition('.')[2] == name else message}"
+    text = f"{name}: {rest if first.rpartition('.')[2] == name else message}"
+    return text if len(text) <= MAX_HEADLINE else f"{text[: MAX_HEADLINE - 3]}..."
 
 
 def _exit_text(code: int) -> str:

@@ -66,6 +66,16 @@ def test_a_long_traceback_keeps_its_end() -> None:
     assert traceback_lines(exception, limit=2) == ["98", "99", "E: m"]
 
 
+def test_an_exception_with_too_many_causes_and_too_much_to_say_is_cut() -> None:
+    exception = WorkloadException(name="E", message="x" * 10_000_000, stack=[])
+    for number in range(400):
+        exception = WorkloadException(name="E", message=f"{number}\n" * 1000, stack=[], cause=exception)
+    lines = traceback_lines(exception)
+    assert (len([line for line in lines if line.startswith("E: ")]), len(lines)) == (11, 11 * 50 + 10 * 3)
+    (cut,) = traceback_lines(WorkloadException(name="E", message="x" * 10_000_000, stack=[]))
+    assert (len(cut), cut[:5], cut[-5:]) == (1000, "E: xx", "xx...")
+
+
 def tail_of(path: Path, content: bytes) -> list[str]:
     path.write_bytes(content)
     with path.open("rb") as file:

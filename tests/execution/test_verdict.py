@@ -207,3 +207,8 @@ def test_output_that_is_not_in_the_log_fails_nothing_by_itself() -> None:
 
 def test_missing_checks_are_those_asked_for_and_not_reported() -> None:
     assert missing_checks(ASKED, Report(ASKED)) == [GOOD, ASIDE]
+
+
+def test_an_exception_that_says_too_much_is_cut_in_the_headline() -> None:
+    verdict = judged(Outcome(exit_code=1), [OPENED, raised("ValueError", "x" * 10_000)])
+    assert (len(verdict.headline), verdict.headline[:12], verdict.headline[-4:]) == (500, "ValueError: ", "x...")
