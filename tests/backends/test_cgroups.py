@@ -265,19 +265,6 @@ def test_version_2_groups_are_made_in_the_mount_itself_if_that_is_where_the_plat
     assert written(tmp_path / "bulkhead-load-1")["pids.max"] == "7"
 
 
-def test_a_group_that_this_user_may_not_write_to_is_passed_by(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    if os.geteuid() == 0:
-        pytest.skip("NOT RUN: root may write anywhere")
-    group(tmp_path, "memory pids")
-    group(tmp_path / "run", "memory pids")
-    (tmp_path / "run" / "cgroup.procs").chmod(0o444)
-    monkeypatch.setattr(cgroups, "_mounts", lambda: {"": str(tmp_path)})
-    monkeypatch.setattr(cgroups, "_own_groups", lambda: {"": "/run"})
-    found = _groups("load-1")
-    assert found is not None
-    assert found.folders["memory"] == str(tmp_path / "bulkhead-load-1")
-
-
 def test_version_1_groups_are_made_in_the_hierarchy_of_each_controller(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

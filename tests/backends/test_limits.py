@@ -19,13 +19,16 @@ from orchestrator.backends.supervision.cgroups import PREFIX, Fence, make_fence
 from orchestrator.backends.supervision.processes import descendants, outside_pid
 from orchestrator.backends.supervision.watch import SAMPLE_SECONDS, Watch
 from tests.backends.test_subprocess import INTERPRETER, PATIENCE, STUBBORN, Bench, bench, end, until
-from tests.conftest import needs_sandbox
 
 __all__ = ["bench"]
 
 PYTHON = f"import os, subprocess, sys, time\nfrom pathlib import Path\nPYTHON = {INTERPRETER!r}\n"
 FOREVER = "while True: time.sleep(1)\n"
 MEBIBYTE = 1 << 20
+
+
+# Outside of a sandbox, shared memory is the whole machine's.
+only_sandboxed = pytest.mark.parametrize("bench", [True], indirect=True, ids=["sandboxed"])
 
 
 def needs_groups() -> None:
@@ -268,10 +271,8 @@ def test_memory_is_held_over_many_small_children_together(limited: Limited) -> N
     assert limited.strays() == []
 
 
+@only_sandboxed
 def test_shared_memory_counts_as_memory(limited: Limited) -> None:
-    if not limited.bench.sandboxed:
-        needs_sandbox()
-        pytest.skip("outside of a sandbox, shared memory is the whole machine's")
     outcome = limited.end(
         """
         block = bytearray(70 << 20)
@@ -405,10 +406,8 @@ def test_the_watch_counts_memory_that_is_shared_between_processes_and_in_no_file
     assert alone.broken == "memory"
 
 
+@only_sandboxed
 def test_the_watch_counts_what_lies_in_the_shared_memory_of_a_sandbox(bench: Bench) -> None:
-    if not bench.sandboxed:
-        needs_sandbox()
-        pytest.skip("outside of a sandbox, shared memory is the whole machine's")
     source = "with open('/dev/shm/block', 'wb') as file: file.write(bytes(50 << 20))\nPath('ready').touch()\n"
     running = bench.python(PYTHON + source + FOREVER)
     bench.ready()
