@@ -19,7 +19,7 @@ COMPONENT_TYPE = "orchestrator.Workload"
 # What Dagster allows beside `attributes` in a component file.
 FILE_KEYS = ("type", "attributes", "requirements", "template_vars_module", "post_processing")
 # A contract has six levels and a few hundred values.
-MAX_DEPTH, MAX_VALUES = 100, 100_000
+MAX_DEPTH, MAX_VALUES = 100, 500_000
 # So many characters count as one value more.
 LONG_TEXT = 64
 # What YAML makes of them is neither a mapping nor a list.
@@ -245,7 +245,7 @@ def _refuse_the_unbounded(text: str) -> None:
         elif isinstance(event, yaml.AliasEvent):
             counts[-1] += counted.get(event.anchor or "", 1)
         if len(counts) > MAX_DEPTH:
-            problem = f"maximum recursion depth exceeded: more than {MAX_DEPTH} levels"
+            problem = f"it is nested more than {MAX_DEPTH} levels deep"
         if counts[-1] > MAX_VALUES:
             problem = f"it stands for more than {MAX_VALUES} values"
         if problem:
