@@ -218,6 +218,29 @@ def test_a_workload_that_fills_the_disk_fails_by_name_and_its_neighbour_does_not
     assert sandboxed.run("other_job").code == 0
 
 
+def test_a_flood_of_output_onto_a_small_disk_is_stopped_while_it_can_still_be_recorded(sandboxed: Project) -> None:
+    """The whole home is on a disk of 24 MiB, and the workload prints 100 MB."""
+    sandboxed.home.mkdir()
+    sandboxed.team("team", [one_step("it", workload(f"for _ in range(100): os.write(1, b'x' * 1000000)\n{REPORT}"))])
+    small = [
+        "bwrap",
+        "--dev-bind",
+        "/",
+        "/",
+        "--size",
+        str(24 << 20),
+        "--tmpfs",
+        str(sandboxed.home),
+        "--cap-add",
+        "ALL",
+    ]
+    bulkhead = str(Path(sys.executable).parent / "bulkhead")
+    ran = sandboxed.start("team_job", command=[*small, bulkhead, "run"], BULKHEAD_SANDBOX="auto").end()
+    headline = "limit exceeded: filled a disk that it writes to, and was killed; its files have "
+    assert ran.error("it").splitlines()[0].startswith(headline)
+    assert (ran.code, ran.named("RUN_ENDED")[0]["status"], ran.stderr) == (1, "FAILURE", "")
+
+
 def test_bulkhead_doctor_says_what_holds_the_limits_and_the_sandbox() -> None:
     done = subprocess.run([Path(sys.executable).parent / "bulkhead", "doctor"], capture_output=True, text=True)
     lines = {line.split("  ")[0].strip(): line for line in done.stdout.splitlines()}

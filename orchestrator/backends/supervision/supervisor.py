@@ -187,8 +187,8 @@ class Supervisor:
             with contextlib.suppress(BlockingIOError):
                 os.read(self.wakeup, 4096)
         for stream in self.streams:
-            if stream.read in ready:
-                stream.carry()
+            if stream.read in ready and stream.carry():
+                self.watch.count_disk(self.disk.fills([], self._output()))
         self.watch.count_output(self._output())
         if self.inner >= 0 and self.inner in ready:
             self._hear()
