@@ -1,18 +1,17 @@
 """One step: admit, launch, watch, verdict, report. The body of every thin asset is `run_step`."""
 
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import dagster as dg
 
-from orchestrator.backends import Backend, Running, backend_of
-from orchestrator.backends.launch import Launch, LaunchError, Limits, Outcome, Stopped
+from orchestrator.backends import Backend, backend_of
+from orchestrator.backends.launch import Launch, LaunchError, Limits, Outcome
 from orchestrator.backends.supervision.redaction import Redactor
 from orchestrator.contract.model import Contract, Step
-from orchestrator.contract.units import format_memory
 from orchestrator.errors import SettingsError
 from orchestrator.execution.asking import Partition, asked_of, partition_of, pipes_extras, upstream_of
 from orchestrator.execution.dagster_internals import build_external_execution_context_data
@@ -20,7 +19,7 @@ from orchestrator.execution.datasets import Dataset, PublishError
 from orchestrator.execution.failure import describe, failure, reproduction, tail
 from orchestrator.execution.fingerprints import contract_hash, environment_hash
 from orchestrator.execution.gate import closed_gates
-from orchestrator.execution.messages import MAX_BYTES, MAX_LINE, MessageFile
+from orchestrator.execution.messages import MessageFile
 from orchestrator.execution.platform import Platform
 from orchestrator.execution.recording import Recorder
 from orchestrator.execution.report import Asked, Report
@@ -29,10 +28,8 @@ from orchestrator.execution.result_file import ResultError, result_messages
 from orchestrator.execution.run_state import LOGS, READY, RunState, StepLogs, run_state
 from orchestrator.execution.usage import PREFIX, Circumstances, in_words, measured
 from orchestrator.execution.verdict import Category, Verdict, judge
+from orchestrator.execution.watching import StepWatch
 
-WATCH_SECONDS = 0.05
-# A flood of messages is taken in slices, so that deadlines and cancellation are seen in between.
-SLICE_SECONDS = 0.2
 # What holds where a contract says nothing: a fork bomb and a flood are never wanted.
 START_TIMEOUT, MOST_PIDS, MOST_OUTPUT = 60.0, 4096, 16 << 30
 INFRASTRUCTURE_RETRIES, INFRASTRUCTURE_DELAY = 2, 1.0
@@ -124,7 +121,8 @@ class StepRun:
                 messages = MessageFile(launch.messages)
                 stack.callback(messages.close)
                 self.context.log.debug(f"launching: {' '.join(launch.argv)}")
-                outcome = yield from self._watch(backend.start(launch), messages, recorder, state)
+                watch = StepWatch(self.limits, messages, recorder, self.report, state)
+                outcome = yield from watch.over(backend.start(launch))
             except LaunchError as error:
                 category = Category.INFRASTRUCTURE if error.infrastructure else Category.VIOLATED
                 refused = self._refused(Verdict(category, str(error), retryable=error.infrastructure))
@@ -172,61 +170,6 @@ class StepRun:
             limits=self.limits,
             grace=self.platform.settings.stop_grace,
         )
-
-    def _watch(
-        self, running: Running, messages: MessageFile, recorder: Recorder, state: RunState
-    ) -> Generator[Any, None, Outcome]:
-        """Yield results as they arrive until the process has ended; return its outcome."""
-        deadlines = _Deadlines(self.limits)
-        stopped: Stopped | None = None
-        outcome: Outcome | None = None
-        lines = messages.lines()
-        try:
-            while outcome is None:
-                outcome = running.wait(WATCH_SECONDS)
-                lines = yield from self._take(lines, messages, recorder, SLICE_SECONDS)
-                yield from recorder.overdue()
-                if outcome is None and stopped is None:
-                    stopped = Stopped.CANCELLED if state.cancelled() else deadlines.passed(running.started)
-                    if messages.too_much:
-                        stopped = stopped or Stopped.MESSAGES
-                    if stopped is not None:
-                        self.report.stopping()
-                        running.stop()
-        except BaseException:
-            _end(running, outcome)
-            raise
-        # Once it is over, no more can come than what the file holds.
-        yield from self._take(lines, messages, recorder, None)
-        yield from self._take(messages.lines(), messages, recorder, None)
-        if messages.rest():
-            yield from recorder.take(messages.rest())
-        self._look_at(messages)
-        if stopped is not None:
-            outcome = replace(outcome, stopped=outcome.stopped or stopped)
-        return outcome
-
-    def _take(
-        self, lines: Iterator[bytes], messages: MessageFile, recorder: Recorder, seconds: float | None
-    ) -> Generator[Any, None, Iterator[bytes]]:
-        """Take lines until there are none for now, or time is up; return where to go on."""
-        until = None if seconds is None else time.monotonic() + seconds
-        for line in lines:
-            yield from recorder.take(line)
-            if until is not None and time.monotonic() > until:
-                return lines
-        return messages.lines()
-
-    def _look_at(self, messages: MessageFile) -> None:
-        """Put on record what was done to the messages file itself."""
-        if messages.too_long:
-            self.report.violated(f"sent a message longer than {format_memory(MAX_LINE)}")
-        if messages.too_much:
-            self.report.violated(f"sent more than {format_memory(MAX_BYTES)} of messages; the rest was not read")
-        if messages.shrunk:
-            self.report.violated("its messages file was truncated while it ran")
-        if (found := messages.replaced()) is not None:
-            self.report.violated(f"in the place of its messages file there is {found}")
 
     def _take_result_file(self, folder: StepFolder, outcome: Outcome, recorder: Recorder) -> Iterator[Any]:
         """Take the results of a program that speaks no Pipes."""
@@ -281,27 +224,6 @@ class StepRun:
         self.context.log.info(f"waiting for the stores of team {self.contract.team}, held by {holder}")
 
 
-class _Deadlines:
-    """How long a step may take to start, and then to run."""
-
-    def __init__(self, limits: Limits) -> None:
-        self._limits = limits
-        self._launched = time.monotonic()
-        self._started: float | None = None
-
-    def passed(self, started: bool) -> Stopped | None:
-        """Return which deadline has passed, if one has."""
-        now = time.monotonic()
-        if self._started is None:
-            allowed = self._limits.start_timeout
-            if allowed is not None and now - self._launched > allowed:
-                return Stopped.START_TIMED_OUT
-            self._started = now if started else None
-            return None
-        late = self._limits.timeout is not None and now - self._started > self._limits.timeout
-        return Stopped.TIMED_OUT if late else None
-
-
 def _logs(folder: StepFolder, stack: ExitStack) -> StepLogs:
     """Return the step's own compute log; outside the thread executor, files in its scratch folder."""
     logs = LOGS.get()
@@ -309,11 +231,3 @@ def _logs(folder: StepFolder, stack: ExitStack) -> StepLogs:
         opened = [stack.enter_context((folder.scratch / name).open("a+b")) for name in ("stdout", "stderr")]
         logs = StepLogs(opened[0].fileno(), opened[1].fileno())
     return logs
-
-
-def _end(running: Running, outcome: Outcome | None) -> None:
-    """Stop a workload whose step cannot go on, and wait until it is gone."""
-    if outcome is None:
-        running.stop()
-        while running.wait(WATCH_SECONDS) is None:
-            pass

@@ -55,6 +55,11 @@ def interpreter(case: Case) -> str:
     return "sh" if case.program.endswith(".sh") else "python"
 
 
+def nothing_is_left(project: Project) -> bool:
+    """Return whether no process and no step folder of a project is left."""
+    return project.processes() == [] and list((project.home / "steps").iterdir()) == []
+
+
 def without_numbers(line: str) -> str:
     """Return the first line of a failure with <n> for what was measured."""
     line = re.sub(r"(?<=used )[0-9.]+[KMG]i|(?<=peak )[0-9.]+(s|[KMG]i|m?s)?\b", "<n>", line)

@@ -3,10 +3,7 @@
 import json
 from typing import Any
 
-import pytest
-
-from tests.conformance.suite import TIERS
-from tests.conftest import Project, needs_sandbox, one_step, wait_for, workload
+from tests.conftest import Project, one_step, wait_for, workload
 
 TELLS = """
     context = pipes._data
@@ -18,14 +15,6 @@ TELLS = """
         pipes.report_asset_check(asset_key=check["asset"], check_name=check["name"], passed=True)
 """
 STATIC = {"partitions_def": {"type": "static", "partition_keys": ["a", "b", "c"]}}
-
-
-@pytest.fixture(params=TIERS)
-def tiered(request: pytest.FixtureRequest, project: Project) -> Project:
-    if "sandboxed" in request.param:
-        needs_sandbox()
-    project.environment |= TIERS[request.param]
-    return project
 
 
 def told(project: Project) -> dict[str, Any]:

@@ -3,21 +3,16 @@
 from pathlib import Path
 
 import psutil
-import pytest
 
 from tests.conformance.cases import FLOOD
-from tests.conformance.suite import TEAM, TIERS, make_project
-from tests.conftest import needs_sandbox
+from tests.conformance.suite import TEAM, make_project
 
 GIBIBYTE = 1 << 30
 # What may be on top of what the run worker holds when the step starts: its own work on the step's events.
 ROOM = 32 << 20
 
 
-@pytest.mark.parametrize("tier", TIERS)
 def test_a_gigabyte_on_stdout_does_not_grow_the_orchestrator_and_is_kept_to_its_end(tmp_path: Path, tier: str) -> None:
-    if "sandboxed" in tier:
-        needs_sandbox()
     project = make_project(tmp_path, tier, [FLOOD])
     running = project.start(f"{TEAM}_job")
     running.until("STEP_START")

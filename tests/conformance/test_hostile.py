@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conformance.suite import TIERS
+from tests.conformance.suite import TIERS, nothing_is_left
 from tests.conftest import REPORT, Project, needs_sandbox, one_step, workload
 
 ENDS = {"timeout": "3s"}
@@ -25,10 +25,6 @@ def sandboxed(project: Project) -> Project:
 def plain(project: Project) -> Project:
     project.environment |= TIERS["subprocess, plain"]
     return project
-
-
-def nothing_is_left(project: Project) -> bool:
-    return project.processes() == [] and list((project.home / "steps").iterdir()) == []
 
 
 def alone(project: Project, body: str, **contract: object) -> None:
@@ -167,15 +163,11 @@ for _ in range(1500):
 """
 
 
-@pytest.mark.parametrize("tier", TIERS)
-def test_folders_too_deep_for_most_programs_are_removed_with_the_step(project: Project, tier: str) -> None:
-    if "sandboxed" in tier:
-        needs_sandbox()
-    project.environment |= TIERS[tier]
-    alone(project, f"os.chdir(os.environ['TMPDIR'])\n{DEEP}\n{REPORT}")
-    ran = project.run("team_job")
+def test_folders_too_deep_for_most_programs_are_removed_with_the_step(tiered: Project) -> None:
+    alone(tiered, f"os.chdir(os.environ['TMPDIR'])\n{DEEP}\n{REPORT}")
+    ran = tiered.run("team_job")
     assert ran.code == 0, ran.events
-    assert nothing_is_left(project)
+    assert nothing_is_left(tiered)
 
 
 def test_a_link_in_the_place_of_a_new_version_is_not_published(plain: Project) -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from tests.conformance.cases import CASES, Case
-from tests.conformance.suite import TEAM, TIERS, make_project, without_numbers
-from tests.conftest import Project, needs_sandbox, wait_for
+from tests.conformance.suite import TEAM, make_project, nothing_is_left, without_numbers
+from tests.conftest import Project, wait_for
 
 BY_NAME = {case.name: case for case in CASES}
 LONG = {"timeout": "5m"}
@@ -15,17 +15,6 @@ HANGS = Case("hangs", "processes.py", "hangs", step=LONG)
 STUBBORN = Case("hangs_and_ignores_every_request_to_end", "processes.py", "ignores INT and TERM", step=LONG)
 CLOSED = Case("hangs_after_closing", "processes.py", "does not end", step=LONG)
 LATE = Case("hangs", "processes.py", "hangs", step={"start_timeout": "1ms"})
-
-
-@pytest.fixture(params=TIERS)
-def tier(request: pytest.FixtureRequest) -> str:
-    if "sandboxed" in request.param:
-        needs_sandbox()
-    return str(request.param)
-
-
-def nothing_is_left(project: Project) -> bool:
-    return project.processes() == [] and list((project.home / "steps").iterdir()) == []
 
 
 @pytest.mark.parametrize("case", [HANGS, STUBBORN, CLOSED], ids=lambda case: case.name)

@@ -4,10 +4,7 @@ from pathlib import Path
 from textwrap import dedent
 from typing import Any
 
-import pytest
-
-from tests.conformance.suite import TIERS
-from tests.conftest import REPORT, Project, needs_sandbox, one_step, workload
+from tests.conftest import REPORT, Project, one_step, workload
 
 SECRET = 'hunter2 "the 2nd"/=+ümlaut'
 READ = "token = Path(os.environ['TOKEN_FILE']).read_text()\n"
@@ -23,14 +20,6 @@ TELLS = """
     })
     raise ValueError(f"cannot log in with {token!r}")
 """
-
-
-@pytest.fixture(params=TIERS)
-def tiered(request: pytest.FixtureRequest, project: Project) -> Project:
-    if "sandboxed" in request.param:
-        needs_sandbox()
-    project.environment |= TIERS[request.param]
-    return project
 
 
 def everything_on_record(project: Project) -> bytes:
