@@ -20,12 +20,15 @@ HEAD = """# Conformance
 
 What comes of each case on Dagster's stock `PipesSubprocessClient` and on Bulkhead. `make conformance` runs them all and
 writes this page; the cases are in `tests/conformance/cases.py`, their programs in `tests/workloads`. The stock client
-ran under dagster {version}, with the same assets and checks and the same number of retries. Limits and timeouts it has
-none of, so they are left out there.
+ran under dagster {version}, with the same assets and checks and the same number of retries.
 
 *Right* means: the colour of the step is what it should be, the record holds what was truly reported and nothing else, the
 step was tried as often as its failure deserves, and no process was left running. What an error explains is not judged;
 it is in the table. *Never ends*: still there after {patience:.0f} s, and ended by hand.
+
+The stock client has no limits, no timeouts and no result files. The rows about those run there without them and count
+by the same rule, so the count says what a user of each gets, and is no count of faults. The script that leaves a link is
+red there by coincidence: nothing tells it where a result would go.
 
 {tiers}
 

@@ -258,7 +258,6 @@ class Supervisor:
             "output": int(peaks["output"]),
             "disk": int(peaks["disk"]),
             "output_lost": sum(stream.lost for stream in self.streams),
-            "fenced": self.fence is not None,
         }
 
 
