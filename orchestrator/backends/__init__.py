@@ -37,6 +37,10 @@ class Backend(Protocol):
         """How a step is kept apart from the machine and from other steps, in a word or two for metadata."""
         ...
 
+    def expect(self) -> None:
+        """Make ready for a launch that follows soon. Returns at once and raises nothing."""
+        ...
+
     def start(self, launch: Launch) -> Running:
         """Start one workload.
 

@@ -29,6 +29,7 @@ class Limits:
         pids: processes and threads.
         open_files: file descriptors.
         output: bytes written to stdout, stderr and the messages file.
+        at_once: whether the kernel, where it can, holds them from the start; otherwise once it has run for a while.
     """
 
     timeout: float | None = None
@@ -39,6 +40,7 @@ class Limits:
     pids: int | None = None
     open_files: int | None = None
     output: int | None = None
+    at_once: bool = True
 
 
 @dataclass(frozen=True)

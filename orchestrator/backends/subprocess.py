@@ -6,21 +6,18 @@ import os
 import select
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from orchestrator.backends.fork_server import FORK_SERVER
 from orchestrator.backends.launch import Launch, LaunchError, Outcome, Stopped, Usage
 from orchestrator.backends.sandbox import find_sandbox, sandbox_argv
 from orchestrator.backends.supervision.cgroups import remove_fence
 
 # Every process of a step carries this variable, so that strays can be found by it.
 LAUNCH_VARIABLE = "BULKHEAD_LAUNCH"
-# The supervisor sees the folder above its package alone.
-BOOT = "import sys; sys.path.append(sys.argv.pop(1)); from supervision.supervisor import main; main()"
 # What a supervisor that was told to stop may take longer than its two graces.
 DEAF_SECONDS = 10.0
 BROKEN = {
@@ -48,12 +45,12 @@ def find_command(launch: Launch) -> str:
     return found
 
 
-def supervisor_argv(program: str, launch: Launch, wrap: Sequence[str], lifeline: int, status: int) -> list[str]:
-    """Return the command line of the supervisor for a launch; variables by name, never by value."""
+def supervisor_spec(program: str, launch: Launch, wrap: Sequence[str]) -> dict[str, Any]:
+    """Return what a launch's supervisor is told."""
     limits = launch.limits
-    spec = {
+    return {
         "argv": [program, *launch.argv[1:]],
-        "env": sorted({*launch.env, LAUNCH_VARIABLE}),
+        "env": {**launch.env, LAUNCH_VARIABLE: str(launch.scratch)},
         "wrap": list(wrap),
         "limits": {
             "memory": limits.memory,
@@ -63,15 +60,13 @@ def supervisor_argv(program: str, launch: Launch, wrap: Sequence[str], lifeline:
             "output": limits.output,
         },
         "cores": limits.cores,
+        "at_once": limits.at_once,
         "name": launch.scratch.name,
         "messages": str(launch.messages),
         "writes": [str(path) for path in (launch.scratch, *(m.path for m in launch.mounts if m.writable))],
         "secrets": str(launch.secrets) if launch.secrets else None,
         "grace": launch.grace,
-        "lifeline": lifeline,
-        "status": status,
     }
-    return [sys.executable, "-I", "-S", "-c", BOOT, str(Path(__file__).parent), json.dumps(spec)]
 
 
 class SubprocessBackend:
@@ -85,24 +80,18 @@ class SubprocessBackend:
         """How a step is kept apart here, for metadata."""
         return find_sandbox().tier if self.sandboxed else "none (switched off)"
 
+    def expect(self) -> None:
+        FORK_SERVER.expect()
+
     def start(self, launch: Launch) -> "RunningProcess":
         program = find_command(launch)
         bwrap = find_sandbox().bwrap if self.sandboxed else None
         wrap = sandbox_argv(bwrap, launch, self.hidden) if bwrap else []
         lifeline_read, lifeline = os.pipe()
         status, status_write = os.pipe()
-        argv = supervisor_argv(program, launch, wrap, lifeline_read, status_write)
+        fds = (launch.stdout, launch.stderr, lifeline_read, status_write)
         try:
-            process = subprocess.Popen(
-                argv,
-                cwd=launch.folder,
-                env={**launch.env, LAUNCH_VARIABLE: str(launch.scratch)},
-                stdin=subprocess.DEVNULL,
-                stdout=launch.stdout,
-                stderr=launch.stderr,
-                pass_fds=(lifeline_read, status_write),
-                start_new_session=True,
-            )
+            supervisor = FORK_SERVER.launch(supervisor_spec(program, launch, wrap), launch.folder, fds)
         except OSError as error:
             for fd in (lifeline, status):
                 os.close(fd)
@@ -110,14 +99,14 @@ class SubprocessBackend:
         finally:
             for fd in (lifeline_read, status_write):
                 os.close(fd)
-        return RunningProcess(process, launch, lifeline, status)
+        return RunningProcess(supervisor, launch, lifeline, status)
 
 
 class RunningProcess:
     """One supervised process tree."""
 
-    def __init__(self, process: "subprocess.Popen[bytes]", launch: Launch, lifeline: int, status: int) -> None:
-        self._process, self._launch = process, launch
+    def __init__(self, supervisor: int, launch: Launch, lifeline: int, status: int) -> None:
+        self.supervisor, self._launch = supervisor, launch
         self._lifeline, self._status = lifeline, status
         self._launched = time.monotonic()
         self._started: float | None = None
@@ -138,7 +127,7 @@ class RunningProcess:
             if not word:
                 return self._end()
         if self._deaf is not None and time.monotonic() > self._deaf:
-            self._process.kill()
+            FORK_SERVER.kill(self.supervisor)
         return None
 
     def stop(self) -> None:
@@ -150,7 +139,6 @@ class RunningProcess:
         ended = time.monotonic()
         os.close(self._status)
         os.close(self._lifeline)
-        self._process.wait()
         words: dict[str, Any] = {}
         for line in self._words.splitlines():
             words.update(json.loads(line))

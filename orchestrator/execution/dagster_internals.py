@@ -3,9 +3,14 @@
 Each is named by a test against the pinned version. `SEEN_WITH` is the version they were read in.
 """
 
+from collections.abc import Callable
+from typing import Any
+
+from dagster._core.definitions.data_version import DataProvenance, extract_data_provenance_from_entry
 from dagster._core.definitions.metadata import metadata_map_from_external
 from dagster._core.errors import DagsterExecutionInterruptedError
-from dagster._core.events import DagsterEvent, EngineEventData
+from dagster._core.events import EVENT_TYPE_TO_PIPELINE_RUN_STATUS, DagsterEvent, DagsterEventType, EngineEventData
+from dagster._core.events.log import EventLogEntry
 from dagster._core.execution.api import ExecuteRunWithPlanIterable, execute_run_iterator
 from dagster._core.execution.context.system import PlanExecutionContext, PlanOrchestrationContext, StepExecutionContext
 from dagster._core.execution.context_creation_job import PlanExecutionContextManager
@@ -21,20 +26,30 @@ from dagster._core.executor.base import Executor
 from dagster._core.pipes.context import build_external_execution_context_data
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 from dagster._core.storage.compute_log_manager import CapturedLogContext, ComputeIOType
+from dagster._core.storage.event_log.base import EventLogStorage
+from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
+from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorage
 from dagster._core.storage.local_compute_log_manager import LocalComputeLogManager
+from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
 from dagster._utils.interrupts import check_captured_interrupt
 
 SEEN_WITH = "1.13.27"
 
 __all__ = [
+    "EVENT_TYPE_TO_PIPELINE_RUN_STATUS",
     "SEEN_WITH",
+    "SQLITE_BUSY_TIMEOUT_SECONDS",
     "ActiveExecution",
     "AssetCheckExecutionRecordStatus",
     "CapturedLogContext",
     "ComputeIOType",
     "DagsterEvent",
+    "DagsterEventType",
     "DagsterExecutionInterruptedError",
+    "DataProvenance",
     "EngineEventData",
+    "EventLogEntry",
+    "EventLogStorage",
     "ExecuteRunWithPlanIterable",
     "ExecutionPlan",
     "Executor",
@@ -44,13 +59,25 @@ __all__ = [
     "PlanExecutionContextManager",
     "PlanOrchestrationContext",
     "RetryMode",
+    "SqlEventLogStorage",
+    "SqliteEventLogStorage",
     "StepDependencyConfig",
     "StepExecutionContext",
     "build_external_execution_context_data",
     "check_captured_interrupt",
     "dagster_event_sequence_for_step",
     "execute_run_iterator",
+    "extract_data_provenance_from_entry",
     "metadata_map_from_external",
     "step_failure_event_from_exc_info",
     "trigger_hooks",
 ]
+
+
+def put_off_input_versions(context: StepExecutionContext) -> Callable[[], None]:
+    """Keep a step from reading the versions of its inputs before it starts; return what reads them."""
+    read = context.fetch_external_input_asset_version_info
+    # Shadows the method of its class, for this object alone.
+    own: Any = context
+    own.fetch_external_input_asset_version_info = lambda: None
+    return read

@@ -1,13 +1,17 @@
 """What the steps of one run share while it executes: whether it was cancelled, and the stores it holds."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
 from orchestrator.execution.dagster_internals import check_captured_interrupt
+from orchestrator.execution.provenance import Provenance
 from orchestrator.execution.stores import StoreLocks
+
+# The tag of a thin asset's op.
+THIN = "bulkhead/team"
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,7 @@ class RunState:
     """
 
     stores: StoreLocks
+    provenance: Provenance = field(default_factory=Provenance)
     cancel: threading.Event = field(default_factory=threading.Event)
     looks_itself: bool = False
 
@@ -38,6 +43,8 @@ RUN: ContextVar[RunState | None] = ContextVar("bulkhead_run", default=None)
 LOGS: ContextVar[StepLogs | None] = ContextVar("bulkhead_step_logs", default=None)
 # When what a step depends on had ended; seconds since the epoch.
 READY: ContextVar[float | None] = ContextVar("bulkhead_step_ready", default=None)
+# Reads which versions the step's inputs have, if that was put off until its workload runs.
+INPUT_VERSIONS: ContextVar[Callable[[], None] | None] = ContextVar("bulkhead_input_versions", default=None)
 
 
 @contextmanager

@@ -21,11 +21,12 @@ from orchestrator.execution.fingerprints import contract_hash, environment_hash
 from orchestrator.execution.gate import closed_gates
 from orchestrator.execution.messages import MessageFile
 from orchestrator.execution.platform import Platform
+from orchestrator.execution.provenance import WithProvenance
 from orchestrator.execution.recording import Recorder
 from orchestrator.execution.report import Asked, Report
 from orchestrator.execution.resolve import StepFolder, step_folder
 from orchestrator.execution.result_file import ResultError, result_messages
-from orchestrator.execution.run_state import LOGS, READY, RunState, StepLogs, run_state
+from orchestrator.execution.run_state import INPUT_VERSIONS, LOGS, READY, RunState, StepLogs, run_state
 from orchestrator.execution.usage import PREFIX, Circumstances, in_words, measured
 from orchestrator.execution.verdict import Category, Verdict, judge
 from orchestrator.execution.watching import StepWatch
@@ -72,6 +73,8 @@ class StepRun:
             pids=resources.pids or MOST_PIDS,
             open_files=resources.open_files,
             output=resources.output or MOST_OUTPUT,
+            # To put a process into its groups takes as long as some steps.
+            at_once=any((resources.memory, resources.cpu, resources.cpu_time, resources.pids)),
         )
 
     def run(self) -> Iterator[Any]:
@@ -101,7 +104,8 @@ class StepRun:
     def _attempt(self, state: RunState, partition: Partition | None) -> Iterator[Any]:
         attempt = self.context.retry_number + 1
         extras = pipes_extras(self.contract, self.step, self.asked, partition, attempt)
-        pipes = dict(build_external_execution_context_data(self.context, extras))
+        known: Any = WithProvenance(self.context, state.provenance)
+        pipes = dict(build_external_execution_context_data(known, extras))
         if partition and len(partition.keys) > 1:
             pipes["partition_key_range"] = {"start": partition.keys[0], "end": partition.keys[-1]}
         with ExitStack() as stack:
@@ -122,7 +126,10 @@ class StepRun:
                 stack.callback(messages.close)
                 self.context.log.debug(f"launching: {' '.join(launch.argv)}")
                 watch = StepWatch(self.limits, messages, recorder, self.report, state)
-                outcome = yield from watch.over(backend.start(launch))
+                running = backend.start(launch)
+                if (read_input_versions := INPUT_VERSIONS.get()) is not None:
+                    read_input_versions()
+                outcome = yield from watch.over(running)
             except LaunchError as error:
                 category = Category.INFRASTRUCTURE if error.infrastructure else Category.VIOLATED
                 refused = self._refused(Verdict(category, str(error), retryable=error.infrastructure))

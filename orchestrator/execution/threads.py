@@ -9,13 +9,14 @@ import queue
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
+from orchestrator.backends import backend_of
 from orchestrator.execution.dagster_internals import (
     ActiveExecution,
     CapturedLogContext,
@@ -33,12 +34,14 @@ from orchestrator.execution.dagster_internals import (
     RetryMode,
     StepExecutionContext,
     dagster_event_sequence_for_step,
+    put_off_input_versions,
     step_failure_event_from_exc_info,
     trigger_hooks,
 )
-from orchestrator.execution.run_state import LOGS, READY, RUN, RunState, StepLogs
+from orchestrator.execution.run_state import INPUT_VERSIONS, LOGS, READY, RUN, THIN, RunState, StepLogs
 from orchestrator.execution.stores import StoreLocks
 from orchestrator.execution.workers import mark_worker
+from orchestrator.execution.write_behind import write_behind
 from orchestrator.settings import read_settings
 
 TICK_SECONDS = 0.1
@@ -49,9 +52,17 @@ _END = object()
 class ThreadExecutor(Executor):
     """Runs up to `max_concurrent` steps of a run at once, each on a thread."""
 
-    def __init__(self, max_concurrent: int, retries: RetryMode, tag_concurrency_limits: list[dict[str, Any]]) -> None:
+    def __init__(
+        self,
+        max_concurrent: int,
+        retries: RetryMode,
+        tag_concurrency_limits: list[dict[str, Any]],
+        expect: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`expect` is called when a step is about to start."""
         self.max_concurrent = max_concurrent
         self.tag_concurrency_limits = tag_concurrency_limits
+        self.expect = expect
         self._retries = retries
 
     @property
@@ -59,7 +70,12 @@ class ThreadExecutor(Executor):
         return self._retries
 
     def execute(self, plan_context: PlanOrchestrationContext, execution_plan: ExecutionPlan) -> Iterator[DagsterEvent]:
-        mark_worker(plan_context.instance, plan_context.run_id)
+        instance = plan_context.instance
+        mark_worker(instance, plan_context.run_id)
+        with write_behind(instance.event_log_storage):
+            yield from self._execute(plan_context, execution_plan)
+
+    def _execute(self, plan_context: PlanOrchestrationContext, execution_plan: ExecutionPlan) -> Iterator[DagsterEvent]:
         yield DagsterEvent.engine_event(
             plan_context,
             f"Executing steps on up to {self.max_concurrent} threads (pid: {os.getpid()})",
@@ -108,6 +124,7 @@ class ThreadExecutor(Executor):
                     yield DagsterEvent.engine_event(job_context, CANCELLING, EngineEventData())
                 if not state.cancel.is_set():
                     for step in active.get_steps_to_execute(limit=self.max_concurrent - len(running.steps)):
+                        self.expect()
                         running.start(job_context.for_step(step, active.get_known_state()))
                     yield from active.concurrency_event_iterator(job_context)
                     yield from active.plan_events_iterator(job_context)
@@ -176,6 +193,9 @@ class _Threads:
         key = context.step.key
         RUN.set(self.state)
         READY.set(ready)
+        if THIN in context.step.tags and context.step.get_execution_dependency_keys():
+            # The step before may have ended a moment ago: what it made is not stored yet.
+            INPUT_VERSIONS.set(put_off_input_versions(context))
         try:
             with ExitStack() as stack:
                 for event in _capture_logs(context, stack):
@@ -236,8 +256,10 @@ permissive: Any = dg.Permissive
 def thread_executor(init: dg.InitExecutorContext) -> ThreadExecutor:
     """Build the executor from its configuration; `max_concurrent` falls back to the platform's setting."""
     config: Mapping[str, Any] = init.executor_config
+    settings = read_settings()
     return ThreadExecutor(
-        max_concurrent=config.get("max_concurrent") or read_settings().max_concurrent,
+        max_concurrent=config.get("max_concurrent") or settings.max_concurrent,
         retries=RetryMode.from_config(config["retries"]) or RetryMode.ENABLED,
         tag_concurrency_limits=list(config.get("tag_concurrency_limits") or []),
+        expect=lambda: backend_of(settings).expect(),
     )

@@ -13,6 +13,7 @@ from dagster.components.resolved.core_models import (
 from orchestrator.contract.model import Contract, Step
 from orchestrator.execution.fingerprints import environment_hash
 from orchestrator.execution.platform import Platform
+from orchestrator.execution.run_state import THIN
 from orchestrator.execution.step import run_step
 from orchestrator.execution.threads import thread_executor
 
@@ -43,7 +44,7 @@ def thin_asset(
         retry_policy=_retry_policy(step),
         pool=step.pool,
         backfill_policy=resolve_backfill_policy(resolution, step.backfill_policy),
-        op_tags={"bulkhead/team": contract.team},
+        op_tags={THIN: contract.team},
     )
     def asset(context: dg.AssetExecutionContext) -> Iterator[Any]:
         yield from run_step(context, platform, contract, step)

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from orchestrator.backends import backend_of, sandbox
+from orchestrator.backends.fork_server import FORK_SERVER
 from orchestrator.backends.launch import Launch, LaunchError, Mount
 from orchestrator.backends.sandbox import HIDDEN, STARTER, SYSTEM, Sandbox, find_sandbox, sandbox_argv
 from orchestrator.backends.subprocess import kill_strays
@@ -62,7 +63,7 @@ def cell() -> Iterator[Bench]:
         yield made
     finally:
         for running in made.started:
-            running._process.kill()
+            FORK_SERVER.kill(running.supervisor)
         kill_strays(made.folder / "scratch")
         shutil.rmtree(folder)
 

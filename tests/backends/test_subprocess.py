@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from orchestrator.backends.fork_server import FORK_SERVER
 from orchestrator.backends.launch import Launch, LaunchError, Limits, Mount, Outcome, Stopped
 from orchestrator.backends.subprocess import RunningProcess, SubprocessBackend, _marked, kill_strays
 from orchestrator.backends.supervision.processes import descendants, outside_pid
@@ -100,7 +101,7 @@ class Bench:
     def daemon(self) -> int:
         """Return the pid of the daemon, as seen from here."""
         until((self.folder / "daemon").exists, "the daemon was there")
-        found = outside_pid(int(self.read("daemon")), descendants(self.started[-1]._process.pid))
+        found = outside_pid(int(self.read("daemon")), descendants(self.started[-1].supervisor))
         assert found is not None
         return found
 
@@ -120,7 +121,7 @@ def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
     yield made
     for running in made.started:
         with contextlib.suppress(OSError):
-            running._process.kill()
+            FORK_SERVER.kill(running.supervisor)
     kill_strays(tmp_path / "scratch")
 
 
@@ -171,7 +172,7 @@ def test_values_of_variables_are_on_no_command_line_and_in_no_repr(bench: Bench)
     launch = bench.launch(INTERPRETER, "-c", WAITS, env={"TOKEN": "hunter2"})
     running = bench.start(launch)
     bench.ready()
-    pids = [running._process.pid, *descendants(running._process.pid)]
+    pids = [running.supervisor, *descendants(running.supervisor)]
     assert len(pids) == (5 if bench.sandboxed else 2)
     assert not [pid for pid in pids if b"hunter2" in Path(f"/proc/{pid}/cmdline").read_bytes()]
     assert "hunter2" not in repr(launch)
@@ -257,7 +258,7 @@ def test_stop_kills_a_daemon_in_a_session_of_its_own(bench: Bench) -> None:
     bench.ready()
     daemon = bench.daemon()
     assert alive(daemon)
-    assert os.getsid(daemon) != os.getsid(running._process.pid)
+    assert os.getsid(daemon) != os.getsid(running.supervisor)
     running.stop()
     assert end(running).signal == signal.SIGKILL
     assert not alive(daemon)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.backends.subprocess import kill_strays
-from tests.backends.test_subprocess import DAEMON, REPOSITORY, STUBBORN, WAITS, Bench, bench, end, until
+from tests.backends.test_subprocess import DAEMON, REPOSITORY, STUBBORN, WAITS, Bench, alive, bench, end, until
 
 __all__ = ["bench"]
 
@@ -18,7 +18,7 @@ import sys, time
 from pathlib import Path
 from tests.backends.test_subprocess import Bench
 running = Bench(Path(sys.argv[1]), sys.argv[3] == "True").python(sys.argv[2])
-print(running._process.pid, flush=True)
+print(running.supervisor, flush=True)
 while running.wait(1) is None: pass
 """
 
@@ -34,19 +34,19 @@ def test_the_whole_tree_dies_when_the_platform_is_killed(bench: Bench) -> None:
         assert platform.stdout is not None
         supervisor = int(platform.stdout.readline())
         bench.ready()
-        assert supervisor in bench.strays()
-        assert len(bench.strays()) == (6 if bench.sandboxed else 3)
+        assert len(bench.strays()) == (5 if bench.sandboxed else 2)
     finally:
         platform.kill()
         platform.communicate()
     until(lambda: not bench.strays(), "the tree was gone")
+    until(lambda: not alive(supervisor), "its supervisor was gone")
 
 
 def test_a_killed_supervisor_is_a_lost_process_and_its_strays_are_killed(bench: Bench) -> None:
     running = bench.python(STUBBORN + DAEMON + WAITS)
     bench.ready()
-    assert len(bench.strays()) == (6 if bench.sandboxed else 3)
-    os.kill(running._process.pid, signal.SIGKILL)
+    assert len(bench.strays()) == (5 if bench.sandboxed else 2)
+    os.kill(running.supervisor, signal.SIGKILL)
     outcome = end(running)
     assert outcome.lost == "its supervisor was killed from outside; what it had started was looked for and killed"
     assert (outcome.exit_code, outcome.signal) == (None, None)
@@ -60,7 +60,7 @@ def test_a_signal_meant_for_the_platform_does_not_end_the_supervisor(bench: Benc
     )
     running = bench.python(source)
     bench.ready()
-    os.kill(running._process.pid, number)
+    os.kill(running.supervisor, number)
     assert running.wait(0.1) is None
     (bench.folder / "go").touch()
     assert end(running).exit_code == 0

@@ -44,9 +44,13 @@ class Fence:
                 self._try("cpu", "cpu.max", f"{quota} {PERIOD}")
 
     def join(self) -> None:
-        """Move the calling process, and so all that it will start, into the groups. What fails is left to the watch."""
+        """Move the calling process."""
+        self.move(0)
+
+    def move(self, pid: int) -> None:
+        """Move a process, and so all that it will start, into the groups. What fails is left to the watch."""
         for controller in self.folders:
-            self._try(controller, "cgroup.procs", "0")
+            self._try(controller, "cgroup.procs", str(pid))
 
     def broken(self) -> str | None:
         """Return the limit that the kernel had to enforce: `memory` (it killed) or `pids` (it refused a fork)."""

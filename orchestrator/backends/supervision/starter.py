@@ -1,16 +1,19 @@
 """Starts the workload's process.
 
 The supervisor calls `start` itself. In a sandbox it cannot: there this file runs as a program of its own
-(`python -I -S starter.py STATUS SPEC`), is the workload's parent, and tells by the pipe STATUS, in JSON lines:
-{"pid": n, "starter": n}, then {"exit": n} or {"signal": n} with "cpu" (seconds) and "memory" (bytes of the largest
-process); or {"error": text} if nothing could be executed.
+(`python -I -S starter.py STATUS OPEN_FILES NAMES COMMAND...`), is the workload's parent, and tells by the pipe STATUS,
+in JSON lines: {"pid": n, "starter": n}, then {"exit": n} or {"signal": n} with "cpu" (seconds) and "memory" (bytes of
+the largest process); or {"error": text} if nothing could be executed. NAMES are those of the workload's variables, with
+commas between; OPEN_FILES is a limit, or '-'.
+
+It stands between every sandboxed step and its start, so it imports nothing slow: `signal` and `json` would take as long
+as the interpreter itself.
 """
 
+import _signal as signal  # type: ignore[import-not-found]
 import ctypes
-import json
 import os
 import resource
-import signal
 import sys
 from collections.abc import Callable, Mapping
 
@@ -30,16 +33,16 @@ def prctl(option: int, value: int) -> None:
         ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
 
 
-def start(argv: list[str], names: list[str], open_files: int | None, first: Callable[[], None] | None = None) -> int:
-    """Execute a command in a session of its own, with the named variables and no other; return its pid.
+def start(
+    argv: list[str], env: Mapping[str, str], open_files: int | None, first: Callable[[], None] | None = None
+) -> int:
+    """Execute a command in a session of its own, with these variables and no other; return its pid.
 
     `first` is called in the new process before anything else.
 
     Raises:
         StartError: the system refused to execute it.
     """
-    # Python itself adds LC_CTYPE to its environment when no locale is set.
-    env = {name: os.environ[name] for name in names if name in os.environ}
     ready, error = os.pipe()
     parent = os.getpid()
     child = os.fork()
@@ -96,25 +99,27 @@ def largest(usage: resource.struct_rusage) -> int:
 
 def main() -> None:
     """Start the workload inside a sandbox, tell how it ended, and wait to be killed with what it left."""
-    told = int(sys.argv[1])
-    spec = json.loads(sys.argv[2])
-    os.set_inheritable(told, False)
-
-    def tell(message: Mapping[str, object]) -> None:
-        os.write(told, json.dumps(message).encode() + b"\n")
-
+    told, open_files, names, *argv = sys.argv[1:]
+    status = int(told)
+    os.set_inheritable(status, False)
+    # Python itself adds LC_CTYPE to its environment when no locale is set.
+    env = {name: os.environ[name] for name in names.split(",") if name in os.environ}
     try:
-        child = start(spec["argv"], spec["env"], spec["open_files"])
+        child = start(argv, env, None if open_files == "-" else int(open_files))
     except StartError as error:
-        tell({"error": str(error)})
+        import json
+
+        os.write(status, json.dumps({"error": str(error)}).encode() + b"\n")
         return
     # From now on nobody without the right to trace looks into this process, or opens its pipe.
     prctl(PR_SET_DUMPABLE, 0)
-    tell({"pid": child, "starter": os.getpid()})
+    os.write(status, f'{{"pid": {child}, "starter": {os.getpid()}}}\n'.encode())
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    _, status, usage = os.wait4(child, 0)
-    tell({**ended(status), "cpu": usage.ru_utime + usage.ru_stime, "memory": largest(usage)})
+    _, ending, usage = os.wait4(child, 0)
+    ((how, code),) = ended(ending).items()
+    used = f'"cpu": {usage.ru_utime + usage.ru_stime}, "memory": {largest(usage)}'
+    os.write(status, f'{{"{how}": {code}, {used}}}\n'.encode())
     while True:
         signal.pause()
 

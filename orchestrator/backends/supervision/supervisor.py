@@ -3,18 +3,20 @@
 It is a subreaper: whatever the workload forks, daemons included, comes back to it and is killed. Its specification is
 one JSON object:
 
-    argv, env      the command, and the names of the variables it gets
+    argv, env      the command, and its whole environment
     wrap           what stands before the starter in a sandbox: bwrap and its options; empty without a sandbox
     limits         memory, cpu, pids, open_files, output; None: no limit
+    at_once        whether the kernel holds them from the start, or from the second measurement on
     cores          processor time that it may take, as a number of cores; None: no limit
     name           of the step's control groups
     messages       the messages file, whose size counts as output
     writes         the folders that the workload may write to
     secrets        a folder of files with values to mask, or None
     grace          seconds between INT and TERM, and between TERM and KILL
-    lifeline       read end of a pipe: 's' stop (INT, TERM, KILL), 'k' kill. End of file: the platform is gone, kill
-    status         write end of a pipe: {"started": true}, then one object that says how it ended; or {"error": text},
-                   or {"sandbox": text} if there is no sandbox to be had
+
+It is given two pipes: from the `lifeline` it reads 's' for stop (INT, TERM, KILL), or end of file, when the platform is
+gone, for kill; to `status` it writes {"started": true}, then one object that says how it ended; or {"error": text}, or
+{"sandbox": text} if there is no sandbox to be had.
 """
 
 import contextlib
@@ -23,16 +25,15 @@ import os
 import resource
 import select
 import signal
-import sys
 import time
 from typing import Any
 
-from .cgroups import Fence, make_fence
+from .cgroups import make_fence
 from .disk import Disk
 from .output import Stream
 from .processes import children, descendants, look, outside_pid
 from .redaction import Redactor
-from .starter import StartError, ended, largest, prctl, start
+from .starter import StartError, ended, largest, start
 from .watch import SAMPLE_SECONDS, Watch
 
 PR_SET_CHILD_SUBREAPER = 36
@@ -49,11 +50,11 @@ class Supervisor:
     group. `wrappers` are the processes that belong to the sandbox and not to the workload.
     """
 
-    def __init__(self, spec: dict[str, Any]) -> None:
+    def __init__(self, spec: dict[str, Any], lifeline: int, status: int) -> None:
         self.spec = spec
-        self.lifeline, self.status, self.grace = spec["lifeline"], spec["status"], spec["grace"]
-        self.fence: Fence | None = make_fence(spec["name"], *_fenced(spec))
-        self.watch = Watch(spec["limits"], self.fence, count_shared_memory=bool(spec["wrap"]))
+        self.lifeline, self.status, self.grace = lifeline, status, spec["grace"]
+        fence = make_fence(spec["name"], *_fenced(spec)) if spec["at_once"] else None
+        self.watch = Watch(spec["limits"], fence, count_shared_memory=bool(spec["wrap"]))
         self.messages = os.open(spec["messages"], os.O_RDONLY)
         self.child = self.group = 0
         self.inner = -1
@@ -91,8 +92,8 @@ class Supervisor:
         usage = resource.getrusage(resource.RUSAGE_CHILDREN)
         self.watch.settle(max(usage.ru_utime + usage.ru_stime, self.inside[0]), self._output())
         self.watch.count_disk(self.disk.fills([], self._output()))
-        if self.fence is not None:
-            self.fence.remove()
+        if self.watch.fence is not None:
+            self.watch.fence.remove()
         self.tell(self.failed or self._account(left))
 
     def _runs(self) -> bool:
@@ -100,18 +101,18 @@ class Supervisor:
 
     def _start(self) -> None:
         """Start the workload, or the sandbox with the starter in it."""
-        first = self.fence.join if self.fence is not None else None
-        argv, names, open_files = self.spec["argv"], self.spec["env"], self.spec["limits"]["open_files"]
+        first = self.watch.fence.join if self.watch.fence is not None else None
+        argv, env, open_files = self.spec["argv"], self.spec["env"], self.spec["limits"]["open_files"]
         try:
             if self.spec["wrap"]:
                 self.inner, told = os.pipe()
                 os.set_blocking(self.inner, False)
                 os.set_inheritable(told, True)
-                inside = json.dumps({"argv": argv, "env": names, "open_files": open_files})
-                self.child = start([*self.spec["wrap"], str(told), inside], names, None, first)
+                inside = [str(told), str(open_files or "-"), ",".join(env), *argv]
+                self.child = start([*self.spec["wrap"], *inside], env, None, first)
                 os.close(told)
             else:
-                self.child = self.group = start(argv, names, open_files, first)
+                self.child = self.group = start(argv, env, open_files, first)
                 self.tell({"started": True})
         except StartError as error:
             self.failed = {"error": str(error)}
@@ -193,6 +194,8 @@ class Supervisor:
         if self.inner >= 0 and self.inner in ready:
             self._hear()
         if self.group and self.ended is None and not self.watch.due():
+            if not self.spec["at_once"] and self.watch.measured:
+                self._fence_in()
             tree = descendants(os.getpid())
             self.watch.sample(tree, self.wrappers)
             self.watch.count_disk(self.disk.fills(tree, self._output()))
@@ -200,6 +203,16 @@ class Supervisor:
         if self.lifeline in ready:
             return os.read(self.lifeline, 1)
         return b"k" if self.watch.broken and self.ended is None else None
+
+    def _fence_in(self) -> None:
+        """Put the workload, which has lived for a while, into its groups with all that it has started."""
+        self.spec["at_once"] = True
+        fence = self.watch.fence = make_fence(self.spec["name"], *_fenced(self.spec))
+        inside: set[int] = set()
+        while fence is not None and (outside := set(self._own()) - inside):
+            for pid in outside:
+                fence.move(pid)
+            inside |= outside
 
     def _output(self) -> int:
         return sum(stream.size for stream in self.streams) + os.fstat(self.messages).st_size
@@ -288,11 +301,3 @@ def _signal_group(group: int, number: int) -> None:
     if group > 0:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(group, number)
-
-
-def main() -> None:
-    spec = json.loads(sys.argv[1])
-    prctl(PR_SET_CHILD_SUBREAPER, 1)
-    for fd in (spec["lifeline"], spec["status"]):
-        os.set_inheritable(fd, False)
-    Supervisor(spec).hold()

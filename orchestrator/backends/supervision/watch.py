@@ -23,6 +23,11 @@ class Watch:
         self.broken: str | None = None
         self._next = 0.0
 
+    @property
+    def measured(self) -> bool:
+        """Whether there was a measurement."""
+        return self._next > 0
+
     def due(self) -> float:
         """Return the seconds until the next measurement."""
         return max(0.0, self._next - time.monotonic())

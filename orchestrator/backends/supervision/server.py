@@ -1,0 +1,121 @@
+"""Forks the supervisors of one platform process: what they need is imported once, and most of their memory is shared.
+
+Asked over a socket. A request is a length (4 bytes, big end first) and that many bytes of JSON:
+
+    {"launch": spec, "folder": path}    with the descriptors stdout, stderr, lifeline, status; answer {"pid": n}
+    {"kill": pid}                       a supervisor that does not hear; no answer
+
+An answer is a line of JSON; {"refused": text} if no process could be forked. End of file ends the server. It ends no
+supervisor: each has its own lifeline.
+"""
+
+import contextlib
+import gc
+import json
+import os
+import select
+import signal
+import socket
+import sys
+from typing import Any
+
+from .starter import prctl
+from .supervisor import PR_SET_CHILD_SUBREAPER, Supervisor
+
+FDS = 4
+
+
+class Server:
+    """The supervisors that were forked here and have not been reaped."""
+
+    def __init__(self, channel: socket.socket) -> None:
+        self.channel = channel
+        self.children: set[int] = set()
+        self.wakeup, self.wake = os.pipe()
+        for fd in (self.wakeup, self.wake):
+            os.set_blocking(fd, False)
+
+    def serve(self) -> None:
+        """Answer requests until the platform is gone."""
+        signal.set_wakeup_fd(self.wake, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
+        while True:
+            ready = select.select([self.channel.fileno(), self.wakeup], [], [])[0]
+            if self.wakeup in ready:
+                with contextlib.suppress(BlockingIOError):
+                    os.read(self.wakeup, 4096)
+                self._reap()
+            if self.channel.fileno() in ready and not self._answer():
+                return
+
+    def _answer(self) -> bool:
+        """Take one request; return False at the end of file."""
+        header, fds, _, _ = socket.recv_fds(self.channel, 4, FDS)
+        if len(header) < 4:
+            return False
+        request = json.loads(_exactly(self.channel, int.from_bytes(header, "big")))
+        if "kill" in request:
+            if request["kill"] in self.children:
+                os.kill(request["kill"], signal.SIGKILL)
+            return True
+        try:
+            pid = os.fork()
+        except OSError as error:
+            answer: dict[str, Any] = {"refused": str(error)}
+        else:
+            if pid == 0:
+                _become_supervisor(request, fds, [self.channel.fileno(), self.wakeup, self.wake])
+            self.children.add(pid)
+            answer = {"pid": pid}
+        for fd in fds:
+            os.close(fd)
+        self.channel.sendall(json.dumps(answer).encode() + b"\n")
+        return True
+
+    def _reap(self) -> None:
+        with contextlib.suppress(ChildProcessError):
+            while (pid := os.waitpid(-1, os.WNOHANG)[0]) != 0:
+                self.children.discard(pid)
+
+
+def _become_supervisor(request: dict[str, Any], fds: list[int], foreign: list[int]) -> None:
+    """Hold one launch, and end. `fds` are its four descriptors, `foreign` those of the server."""
+    code = 1
+    try:
+        signal.set_wakeup_fd(-1)
+        for fd in foreign:
+            os.close(fd)
+        os.setsid()
+        os.dup2(fds[0], 1)
+        os.dup2(fds[1], 2)
+        for fd in fds[:2]:
+            os.close(fd)
+        for fd in fds[2:]:
+            os.set_inheritable(fd, False)
+        os.chdir(request["folder"])
+        prctl(PR_SET_CHILD_SUBREAPER, 1)
+        Supervisor(request["launch"], lifeline=fds[2], status=fds[3]).hold()
+        code = 0
+    except BaseException:  # noqa: BLE001 (the child must never return)
+        sys.excepthook(*sys.exc_info())
+    os._exit(code)
+
+
+def _exactly(channel: socket.socket, size: int) -> bytes:
+    """Return so many bytes; fewer at the end of file."""
+    parts = []
+    while size and (part := channel.recv(min(size, 1 << 20))):
+        parts.append(part)
+        size -= len(part)
+    return b"".join(parts)
+
+
+def main() -> None:
+    channel = socket.socket(fileno=int(sys.argv[1]))
+    channel.set_inheritable(False)
+    # Collecting garbage would touch, and so copy, the pages that supervisors share.
+    gc.disable()
+    gc.freeze()
+    Server(channel).serve()

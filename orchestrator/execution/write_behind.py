@@ -1,0 +1,197 @@
+"""Writes a run's events behind the steps that make them, in batches, so that no step waits for the database.
+
+While a run executes, its worker's event log takes events into a queue, and a thread stores them in their order.
+Dagster's own code stores each of them; what changes is when, and that many share a connection and a transaction. Every
+read waits for what was written before it, and so does the end of the run. An event that cannot be stored is not passed
+over: from then on every event says so.
+"""
+
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+from sqlalchemy import create_engine
+from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.pool import QueuePool
+
+from orchestrator.execution.dagster_internals import (
+    EVENT_TYPE_TO_PIPELINE_RUN_STATUS,
+    SQLITE_BUSY_TIMEOUT_SECONDS,
+    DagsterEventType,
+    EventLogEntry,
+    EventLogStorage,
+    SqlEventLogStorage,
+    SqliteEventLogStorage,
+)
+
+MAX_BATCH = 200
+# What comes within this time is stored together, and not while a step that has just ended makes way for the next.
+LINGER_SECONDS = 0.03
+# Whoever waits for the queue looks this often whether its thread still lives.
+PATIENCE_SECONDS = 5.0
+
+
+@contextmanager
+def write_behind(storage: EventLogStorage) -> Iterator[None]:
+    """Store events behind their makers until the block ends; then all of them are stored.
+
+    Any other than an SQL event log is left as it is.
+
+    Raises:
+        Exception: whatever the database raised for an event that could not be stored.
+    """
+    if not isinstance(storage, SqlEventLogStorage):
+        yield
+        return
+    writer = EventWriter(storage)
+    # These shadow the methods of its class, for this object alone.
+    own: Any = storage
+    own.store_event, own._connect = writer.put, writer.connect
+    try:
+        yield
+    finally:
+        try:
+            writer.close()
+        finally:
+            del own.store_event, own._connect
+
+
+class EventWriter:
+    """The queue, and the thread that empties it."""
+
+    def __init__(self, storage: SqlEventLogStorage) -> None:
+        self._storage = storage
+        self._store, self._open = storage.store_event, _opener(storage)
+        self._condition = threading.Condition()
+        self._queue: list[EventLogEntry] = []
+        self._put = self._stored = self._wanted = 0
+        self._failure: BaseException | None = None
+        self._closed = False
+        self._held: dict[tuple[Any, ...], Connection] = {}
+        self._stack: ExitStack | None = None
+        self._thread = threading.Thread(target=self._work, name="event writer", daemon=True)
+        self._thread.start()
+
+    def put(self, event: EventLogEntry) -> None:
+        """Take an event; return at once, but for one that changes the run's status, which is stored first.
+
+        Raises:
+            Exception: an event could not be stored.
+        """
+        if threading.current_thread() is self._thread:
+            self._store(event)
+            return
+        with self._condition:
+            self._queue.append(event)
+            self._put += 1
+            self._condition.notify_all()
+        if _of_the_run(event):
+            self.flush()
+        self._complain()
+
+    def flush(self) -> None:
+        """Wait until all that was put so far is stored, or was tried."""
+        if threading.current_thread() is self._thread:
+            return
+        with self._condition:
+            until = self._wanted = self._put
+            self._condition.notify_all()
+            while self._stored < until and self._thread.is_alive():
+                self._condition.wait(PATIENCE_SECONDS)
+
+    def close(self) -> None:
+        """Store what is left, and end.
+
+        Raises:
+            Exception: an event could not be stored.
+        """
+        with self._condition:
+            self._closed = True
+            self._condition.notify_all()
+        self._thread.join()
+        self._complain()
+
+    @contextmanager
+    def connect(self, *shard: Any) -> Iterator[Connection]:
+        """Open a connection that sees all that was put; in a batch, the connection of the batch."""
+        if threading.current_thread() is not self._thread or self._stack is None:
+            self.flush()
+            with self._open(*shard) as connection:
+                yield connection
+            return
+        if shard not in self._held:
+            self._held[shard] = self._stack.enter_context(self._open(*shard))
+        yield self._held[shard]
+
+    def _complain(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+
+    def _work(self) -> None:
+        while True:
+            with self._condition:
+                while not self._queue and not self._closed:
+                    self._condition.wait()
+                self._condition.wait_for(lambda: self._closed or self._wanted > self._stored, LINGER_SECONDS)
+                batch, self._queue = self._queue[:MAX_BATCH], self._queue[MAX_BATCH:]
+            if not batch:
+                return
+            self._store_batch(batch)
+            with self._condition:
+                self._stored += len(batch)
+                self._condition.notify_all()
+
+    def _store_batch(self, batch: list[EventLogEntry]) -> None:
+        try:
+            with ExitStack() as self._stack:
+                for event in batch:
+                    self._store(event)
+        except Exception:  # noqa: BLE001 (which event it was, is found below)
+            self._leave_batch()
+            self._store_one_by_one(batch)
+        finally:
+            self._leave_batch()
+
+    def _store_one_by_one(self, batch: list[EventLogEntry]) -> None:
+        for event in batch:
+            try:
+                self._store(event)
+            except Exception as error:  # noqa: BLE001 (told to whoever puts the next event)
+                self._failure = error
+
+    def _leave_batch(self) -> None:
+        self._stack = None
+        self._held.clear()
+
+
+def _of_the_run(event: EventLogEntry) -> bool:
+    kind = event.dagster_event_type
+    return kind in EVENT_TYPE_TO_PIPELINE_RUN_STATUS or kind is DagsterEventType.RUN_CANCELING
+
+
+def _opener(storage: SqlEventLogStorage) -> Any:
+    """Return what opens a connection in a transaction: with SQLite one that is kept, elsewhere the storage's own."""
+    own: Any = storage
+    connect = own._connect
+    if not isinstance(storage, SqliteEventLogStorage):
+        return connect
+    engines: dict[str, Engine] = {}
+    guard = threading.Lock()
+
+    @contextmanager
+    def kept(shard: str) -> Iterator[Connection]:
+        with guard:
+            if shard not in engines:
+                # Its own way makes the file and its tables.
+                with connect(shard):
+                    pass
+                engines[shard] = create_engine(
+                    storage.conn_string_for_shard(shard),
+                    poolclass=QueuePool,
+                    connect_args={"timeout": SQLITE_BUSY_TIMEOUT_SECONDS, "check_same_thread": False},
+                )
+        with engines[shard].begin() as connection:
+            yield connection
+
+    return kept
