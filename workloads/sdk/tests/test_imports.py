@@ -24,3 +24,12 @@ def test_a_step_alone_never_loads_dagster_pipes(alone):
         print("dagster_pipes" in sys.modules)
     """
     assert alone(code).stdout.splitlines()[0] == "False"
+
+
+def test_the_dataclasses_are_there_when_they_are_asked_for():
+    import bulkhead_sdk
+    from bulkhead_sdk import parts
+
+    assert (bulkhead_sdk.Dataset, bulkhead_sdk.Partition) == (parts.Dataset, parts.Partition)
+    assert not hasattr(bulkhead_sdk, "Other")
+    assert {name for name in bulkhead_sdk.__all__ if not hasattr(bulkhead_sdk, name)} == set()

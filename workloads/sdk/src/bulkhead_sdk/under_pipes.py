@@ -6,13 +6,17 @@ The same words go to stdout (reports) and stderr (log lines): a step's own outpu
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from functools import cached_property
 
-from bulkhead_sdk import rendering
 from bulkhead_sdk.errors import MissingInput
-from bulkhead_sdk.parts import Dataset, Partition, directory_from_environment, variable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+    from typing import Any
+
+    from bulkhead_sdk.parts import Dataset, Partition
 
 
 class UnderPipes:
@@ -30,12 +34,16 @@ class UnderPipes:
         self.assets = set(self.context.asset_keys) if self.context.is_asset_step else None
         self.checks = _by_asset_and_name(extras["checks"]) if "checks" in extras else None
         self.declared = extras.get("declared")
-        partition = extras.get("partition")
-        self.partition = (
-            Partition(tuple(partition["keys"]), tuple(partition.get("dimensions") or ()))
-            if partition
-            else None
-        )
+
+    @cached_property
+    def partition(self) -> Partition | None:
+        """Return the partitions that the platform sent."""
+        sent = (self.context.extras or {}).get("partition")
+        if not sent:
+            return None
+        from bulkhead_sdk.parts import Partition
+
+        return Partition(tuple(sent["keys"]), tuple(sent.get("dimensions") or ()))
 
     def open(self, parameters: list[Any]) -> None:
         """Take no flags: under the platform the environment alone carries parameters."""
@@ -73,12 +81,16 @@ class UnderPipes:
 
     def materialization(self, asset: str, metadata: dict[str, Any], data_version: str | None) -> None:
         """Report an asset. Pipes' public method refuses keys that were not asked for; the platform judges."""
+        from bulkhead_sdk import rendering
+
         message = {"asset_key": asset, "data_version": data_version, "metadata": metadata or None}
         self.context._write_message("report_asset_materialization", message)
         _print(rendering.asset_lines(asset, metadata or {}, data_version))
 
     def check(self, asset: str, name: str, passed: bool, blocking: bool, metadata: dict[str, Any]) -> None:
         """Report a check."""
+        from bulkhead_sdk import rendering
+
         severity = "ERROR" if blocking else "WARN"
         message = {"asset_key": asset, "check_name": name, "passed": passed, "severity": severity}
         self.context._write_message("report_asset_check", {**message, "metadata": metadata or None})
@@ -90,6 +102,8 @@ class UnderPipes:
 
     def dataset(self, name: str) -> Dataset:
         """Return the pinned version; raises MissingInput if the contract does not read it."""
+        from bulkhead_sdk.parts import Dataset
+
         path = self._directory(
             "DATASET", name, f"dataset {name!r}", f"add `{name}` to `reads` and to its asset's `deps`"
         )
@@ -100,6 +114,8 @@ class UnderPipes:
         return self._directory("PUBLISH", name, f"new version of {name!r}", f"add `{name}` to `publishes`")
 
     def _directory(self, kind: str, name: str, what: str, remedy: str) -> Path:
+        from bulkhead_sdk.directories import directory_from_environment, variable
+
         path = directory_from_environment(kind, name)
         if path is None:
             raise MissingInput(
