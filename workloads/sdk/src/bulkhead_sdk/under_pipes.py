@@ -9,6 +9,7 @@ import sys
 from functools import cached_property
 
 from bulkhead_sdk.errors import MissingInput
+from bulkhead_sdk.pipes import open_session
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,19 +27,17 @@ class UnderPipes:
     flags: Mapping[str, str | None] = {}
 
     def __init__(self, step: str) -> None:
-        from dagster_pipes import open_dagster_pipes
-
         self.step = step
-        self.context = open_dagster_pipes()
-        extras = self.context.extras or {}
-        self.assets = set(self.context.asset_keys) if self.context.is_asset_step else None
+        self.pipes = open_session()
+        extras = self.pipes.extras
+        self.assets = set(self.pipes.asset_keys) if self.pipes.asset_keys is not None else None
         self.checks = _by_asset_and_name(extras["checks"]) if "checks" in extras else None
         self.declared = extras.get("declared")
 
     @cached_property
     def partition(self) -> Partition | None:
         """Return the partitions that the platform sent."""
-        sent = (self.context.extras or {}).get("partition")
+        sent = self.pipes.extras.get("partition")
         if not sent:
             return None
         from bulkhead_sdk.parts import Partition
@@ -74,17 +73,15 @@ class UnderPipes:
 
     def log(self, text: str, level: str) -> None:
         """Send one line to Dagster's event log, and print it."""
-        import logging
-
         print(f"{level}: {text}", file=sys.stderr, flush=True)
-        self.context.log.log(getattr(logging, level.upper()), "%s", text)
+        self.pipes.send("log", {"message": text, "level": level.upper()})
 
     def materialization(self, asset: str, metadata: dict[str, Any], data_version: str | None) -> None:
-        """Report an asset. Pipes' public method refuses keys that were not asked for; the platform judges."""
+        """Report an asset, asked for or not: the platform judges."""
         from bulkhead_sdk import rendering
 
         message = {"asset_key": asset, "data_version": data_version, "metadata": metadata or None}
-        self.context._write_message("report_asset_materialization", message)
+        self.pipes.send("report_asset_materialization", message)
         _print(rendering.asset_lines(asset, metadata or {}, data_version))
 
     def check(self, asset: str, name: str, passed: bool, blocking: bool, metadata: dict[str, Any]) -> None:
@@ -93,7 +90,7 @@ class UnderPipes:
 
         severity = "ERROR" if blocking else "WARN"
         message = {"asset_key": asset, "check_name": name, "passed": passed, "severity": severity}
-        self.context._write_message("report_asset_check", {**message, "metadata": metadata or None})
+        self.pipes.send("report_asset_check", {**message, "metadata": metadata or None})
         _print(rendering.check_lines(asset, name, passed, blocking, metadata or {}))
 
     def store(self, name: str) -> Path:
@@ -127,10 +124,8 @@ class UnderPipes:
 
     def close(self, error: BaseException | None, exit_code: int) -> int:
         """Close Pipes, with the exception if there was one; returns the exit code as it is."""
-        if error is None or (isinstance(error, SystemExit) and not error.code):
-            self.context.close()
-        else:
-            self.context.__exit__(type(error), error, error.__traceback__)
+        ended_cleanly = error is None or (isinstance(error, SystemExit) and not error.code)
+        self.pipes.close(None if ended_cleanly else error)
         return exit_code
 
 
