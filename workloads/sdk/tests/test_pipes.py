@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import textwrap
+import time
 from typing import get_args
 
 import pytest
@@ -187,6 +188,30 @@ def test_what_cannot_be_read_fails_in_the_words_of_the_library(piped, value, err
     ended = piped(CODE, env={"DAGSTER_PIPES_MESSAGES": value})
     assert (ended.code, ended.messages) == (1, [])
     assert error in ended.stderr
+
+
+LOGS = """
+    from bulkhead_sdk import open_step
+    with open_step("things") as step:
+        step.log("now")
+"""
+
+
+def test_a_log_message_has_the_workloads_time_where_the_platform_accepts_it(piped):
+    before = time.time()
+    (log,) = piped(LOGS, accepts=["something", "log_timestamp"]).of("log")
+    assert before < log.pop("timestamp") < time.time()
+    assert log == {"message": "now", "level": "INFO"}
+
+
+@pytest.mark.parametrize("extras", [{}, {"accepts": []}, {"accepts": None}, {"accepts": ["something"]}])
+def test_a_log_message_has_no_time_elsewhere(piped, extras):
+    assert piped(LOGS, **extras).of("log") == [{"message": "now", "level": "INFO"}]
+
+
+def test_the_library_writes_the_time_as_well(piped):
+    ended = piped("    import dagster_pipes\n" + LOGS.lstrip("\n"), accepts=["log_timestamp"])
+    assert set(ended.of("log")[0]) == {"message", "level", "timestamp"}
 
 
 THREADS = """

@@ -6,6 +6,7 @@ The same words go to stdout (reports) and stderr (log lines): a step's own outpu
 from __future__ import annotations
 
 import sys
+import time
 from functools import cached_property
 
 from bulkhead_sdk.errors import MissingInput
@@ -33,6 +34,7 @@ class UnderPipes:
         self.assets = set(self.pipes.asset_keys) if self.pipes.asset_keys is not None else None
         self.checks = _by_asset_and_name(extras["checks"]) if "checks" in extras else None
         self.declared = extras.get("declared")
+        self.stamps_logs = "log_timestamp" in (extras.get("accepts") or ())
 
     @cached_property
     def partition(self) -> Partition | None:
@@ -72,9 +74,12 @@ class UnderPipes:
         return not (self.asked_for(asset) and any(owner == asset for owner, _ in self.checks))
 
     def log(self, text: str, level: str) -> None:
-        """Send one line to Dagster's event log, and print it."""
+        """Send one line to Dagster's event log, timed if the platform accepts that, and print it."""
+        message: dict[str, Any] = {"message": text, "level": level.upper()}
+        if self.stamps_logs:
+            message["timestamp"] = time.time()
         print(f"{level}: {text}", file=sys.stderr, flush=True)
-        self.pipes.send("log", {"message": text, "level": level.upper()})
+        self.pipes.send("log", message)
 
     def materialization(self, asset: str, metadata: dict[str, Any], data_version: str | None) -> None:
         """Report an asset, asked for or not: the platform judges."""
