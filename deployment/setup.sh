@@ -45,12 +45,19 @@ orchestrator() {
     touch .venv/.ready
 }
 
+# A sandbox shows sources read-only, so a step there cannot keep what it compiled. A file that does not compile is for
+# the step that imports it to fail on.
+compile_sources() {
+    "workloads/$1/.venv/bin/python" -m compileall -q "workloads/$1/src" workloads/sdk/src || true
+}
+
 workload() {
     echo "bulkhead setup: the environment of workloads/$1"
     adopt_pip_settings
     base=$(.venv/bin/python -c 'import sys; print(sys._base_executable)')
     VIRTUAL_ENV= .venv/bin/uv sync --frozen --quiet --python "$base" --project "workloads/$1" ||
         fail "the packages of workloads/$1 could not be installed (see above)"
+    compile_sources "$1"
     touch "workloads/$1/.venv/.ready"
 }
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from pathlib import PurePath
-from typing import Any
+import os
+from collections.abc import Mapping
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any
 
 PNG = b"\x89PNG\r\n\x1a\n"
 TYPES = {bool: "bool", int: "int", float: "float", str: "text", type(None): "null"}
@@ -32,9 +36,17 @@ def plain(value: Any, where: str) -> Any:
         return value.isoformat()
     if isinstance(value, (int, str)):
         return int(value) if isinstance(value, int) else str(value)
-    if isinstance(value, PurePath) or type(value).__name__ in ("Decimal", "UUID", "timedelta"):
+    if _is_path(value) or type(value).__name__ in ("Decimal", "UUID", "timedelta"):
         return str(value)
     raise TypeError(f"metadata {where!r}: cannot send a {type(value).__name__}")
+
+
+def _is_path(value: Any) -> bool:
+    if not isinstance(value, os.PathLike):
+        return False
+    from pathlib import PurePath
+
+    return isinstance(value, PurePath)
 
 
 def _not_finite(value: float) -> str:
@@ -51,7 +63,7 @@ def typed(metadata: Mapping[str, Any] | None) -> dict[str, dict[str, Any]]:
                 kind = "text"
         else:
             raw = plain(value, name)
-            kind = "path" if isinstance(value, PurePath) else TYPES.get(type(raw), "json")
+            kind = "path" if _is_path(value) else TYPES.get(type(raw), "json")
         result[str(name)] = {"raw_value": raw, "type": kind}
     return result
 

@@ -61,10 +61,10 @@ class Parameter:
             raise BadParameter(f"{origin}: expected {expected} ({self.kind}), got {text!r}") from None
 
 
-def parameters_of(declared: type | None, prefix: str | None) -> list[Parameter]:
+def parameters_of(declared: type, prefix: str | None) -> list[Parameter]:
     """List the parameters of a dataclass; raises TypeError for a field of another type or without default."""
     found = []
-    for field in fields(declared) if declared else ():
+    for field in fields(declared):
         kind = field.type if isinstance(field.type, str) else _name(field.type)
         if kind not in READERS:
             expected = "int, float, str, bool or str | None"
@@ -81,14 +81,12 @@ def _name(kind: Any) -> str:
 
 
 def read_parameters(
-    declared: type | None, prefix: str | None, flags: Mapping[str, str | None], environment: Mapping[str, str]
+    declared: type, prefix: str | None, flags: Mapping[str, str | None], environment: Mapping[str, str]
 ) -> Any:
     """Build the dataclass: flag, else variable, else default. An empty variable counts as not set.
 
     Raises BadParameter, also for a ValueError from the dataclass's own `__post_init__`.
     """
-    if declared is None:
-        return None
     values: dict[str, Any] = {}
     for parameter in parameters_of(declared, prefix):
         flag = flags.get(parameter.name)

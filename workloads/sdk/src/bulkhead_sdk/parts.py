@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,14 +41,3 @@ class Partition:
             else:
                 keys.append(flag)
         return cls(tuple(keys), tuple(dimensions)) if keys else None
-
-
-def variable(kind: str, name: str) -> str:
-    """Name the environment variable of a store, dataset or publication: `BULKHEAD_STORE_MY_STORE`."""
-    return f"BULKHEAD_{kind}_" + "".join(c if c.isalnum() and c.isascii() else "_" for c in name).upper()
-
-
-def directory_from_environment(kind: str, name: str) -> Path | None:
-    """Return the directory that the environment names for this store, dataset or publication."""
-    value = os.environ.get(variable(kind, name))
-    return Path(value) if value else None

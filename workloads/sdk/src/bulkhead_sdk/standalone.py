@@ -7,9 +7,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from bulkhead_sdk.directories import directory_from_environment, variable
 from bulkhead_sdk.errors import BLOCKED, MissingInput, NothingReported, WorkloadError
 from bulkhead_sdk.parameters import Parameter
-from bulkhead_sdk.parts import Dataset, Partition, directory_from_environment, variable
+from bulkhead_sdk.parts import Dataset, Partition
 
 HOME = Path(".standalone")
 WOULD_FAIL = "under Dagster this step would fail"

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Mapping
-from pathlib import Path
-from types import TracebackType
-from typing import Any
 
 from bulkhead_sdk import metadata as values
 from bulkhead_sdk.errors import BLOCKED, WorkloadError
-from bulkhead_sdk.parameters import parameters_of, read_parameters
-from bulkhead_sdk.parts import Dataset, Partition
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+    from types import TracebackType
+    from typing import Any
+
+    from bulkhead_sdk.parameters import Parameter
+    from bulkhead_sdk.parts import Dataset, Partition
 
 LEVELS = ("debug", "info", "warning", "error", "critical")
 
@@ -50,11 +54,11 @@ class Step:
             from bulkhead_sdk.under_pipes import UnderPipes as Host
         else:
             from bulkhead_sdk.standalone import Standalone as Host
-        parameters = parameters_of(self._declared, self._prefix)
+        parameters = self._declared_parameters()
         self._host = Host(self.name)
         try:
             self._host.open(parameters)
-            self.parameters = read_parameters(self._declared, self._prefix, self._host.flags, os.environ)
+            self.parameters = self._read_parameters()
             self._host.parameters = self.parameters
         except SystemExit:
             raise
@@ -178,6 +182,20 @@ class Step:
     def image(self, name: str, png: bytes) -> dict[str, str]:
         """Return a metadata value that Dagster's UI shows as a picture; raises ValueError if it is no PNG."""
         return values.image(name, png)
+
+    def _declared_parameters(self) -> list[Parameter]:
+        if self._declared is None:
+            return []
+        from bulkhead_sdk.parameters import parameters_of
+
+        return parameters_of(self._declared, self._prefix)
+
+    def _read_parameters(self) -> Any:
+        if self._declared is None:
+            return None
+        from bulkhead_sdk.parameters import read_parameters
+
+        return read_parameters(self._declared, self._prefix, self._host.flags, os.environ)
 
     def _open(self) -> Any:
         if self._host is None:

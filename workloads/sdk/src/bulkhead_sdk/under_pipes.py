@@ -6,13 +6,19 @@ The same words go to stdout (reports) and stderr (log lines): a step's own outpu
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
+import time
+from functools import cached_property
 
-from bulkhead_sdk import rendering
 from bulkhead_sdk.errors import MissingInput
-from bulkhead_sdk.parts import Dataset, Partition, directory_from_environment, variable
+from bulkhead_sdk.pipes import open_session
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+    from typing import Any
+
+    from bulkhead_sdk.parts import Dataset, Partition
 
 
 class UnderPipes:
@@ -22,20 +28,23 @@ class UnderPipes:
     flags: Mapping[str, str | None] = {}
 
     def __init__(self, step: str) -> None:
-        from dagster_pipes import open_dagster_pipes
-
         self.step = step
-        self.context = open_dagster_pipes()
-        extras = self.context.extras or {}
-        self.assets = set(self.context.asset_keys) if self.context.is_asset_step else None
+        self.pipes = open_session()
+        extras = self.pipes.extras
+        self.assets = set(self.pipes.asset_keys) if self.pipes.asset_keys is not None else None
         self.checks = _by_asset_and_name(extras["checks"]) if "checks" in extras else None
         self.declared = extras.get("declared")
-        partition = extras.get("partition")
-        self.partition = (
-            Partition(tuple(partition["keys"]), tuple(partition.get("dimensions") or ()))
-            if partition
-            else None
-        )
+        self.stamps_logs = "log_timestamp" in (extras.get("accepts") or ())
+
+    @cached_property
+    def partition(self) -> Partition | None:
+        """Return the partitions that the platform sent."""
+        sent = self.pipes.extras.get("partition")
+        if not sent:
+            return None
+        from bulkhead_sdk.parts import Partition
+
+        return Partition(tuple(sent["keys"]), tuple(sent.get("dimensions") or ()))
 
     def open(self, parameters: list[Any]) -> None:
         """Take no flags: under the platform the environment alone carries parameters."""
@@ -65,23 +74,28 @@ class UnderPipes:
         return not (self.asked_for(asset) and any(owner == asset for owner, _ in self.checks))
 
     def log(self, text: str, level: str) -> None:
-        """Send one line to Dagster's event log, and print it."""
-        import logging
-
+        """Send one line to Dagster's event log, timed if the platform accepts that, and print it."""
+        message: dict[str, Any] = {"message": text, "level": level.upper()}
+        if self.stamps_logs:
+            message["timestamp"] = time.time()
         print(f"{level}: {text}", file=sys.stderr, flush=True)
-        self.context.log.log(getattr(logging, level.upper()), "%s", text)
+        self.pipes.send("log", message)
 
     def materialization(self, asset: str, metadata: dict[str, Any], data_version: str | None) -> None:
-        """Report an asset. Pipes' public method refuses keys that were not asked for; the platform judges."""
+        """Report an asset, asked for or not: the platform judges."""
+        from bulkhead_sdk import rendering
+
         message = {"asset_key": asset, "data_version": data_version, "metadata": metadata or None}
-        self.context._write_message("report_asset_materialization", message)
+        self.pipes.send("report_asset_materialization", message)
         _print(rendering.asset_lines(asset, metadata or {}, data_version))
 
     def check(self, asset: str, name: str, passed: bool, blocking: bool, metadata: dict[str, Any]) -> None:
         """Report a check."""
+        from bulkhead_sdk import rendering
+
         severity = "ERROR" if blocking else "WARN"
         message = {"asset_key": asset, "check_name": name, "passed": passed, "severity": severity}
-        self.context._write_message("report_asset_check", {**message, "metadata": metadata or None})
+        self.pipes.send("report_asset_check", {**message, "metadata": metadata or None})
         _print(rendering.check_lines(asset, name, passed, blocking, metadata or {}))
 
     def store(self, name: str) -> Path:
@@ -90,6 +104,8 @@ class UnderPipes:
 
     def dataset(self, name: str) -> Dataset:
         """Return the pinned version; raises MissingInput if the contract does not read it."""
+        from bulkhead_sdk.parts import Dataset
+
         path = self._directory(
             "DATASET", name, f"dataset {name!r}", f"add `{name}` to `reads` and to its asset's `deps`"
         )
@@ -100,6 +116,8 @@ class UnderPipes:
         return self._directory("PUBLISH", name, f"new version of {name!r}", f"add `{name}` to `publishes`")
 
     def _directory(self, kind: str, name: str, what: str, remedy: str) -> Path:
+        from bulkhead_sdk.directories import directory_from_environment, variable
+
         path = directory_from_environment(kind, name)
         if path is None:
             raise MissingInput(
@@ -111,10 +129,8 @@ class UnderPipes:
 
     def close(self, error: BaseException | None, exit_code: int) -> int:
         """Close Pipes, with the exception if there was one; returns the exit code as it is."""
-        if error is None or (isinstance(error, SystemExit) and not error.code):
-            self.context.close()
-        else:
-            self.context.__exit__(type(error), error, error.__traceback__)
+        ended_cleanly = error is None or (isinstance(error, SystemExit) and not error.code)
+        self.pipes.close(None if ended_cleanly else error)
         return exit_code
 
 
