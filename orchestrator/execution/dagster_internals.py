@@ -22,6 +22,7 @@ from dagster._core.pipes.context import build_external_execution_context_data
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 from dagster._core.storage.compute_log_manager import CapturedLogContext, ComputeIOType
 from dagster._core.storage.local_compute_log_manager import LocalComputeLogManager
+from dagster._utils.error import serializable_error_info_from_exc_info
 from dagster._utils.interrupts import check_captured_interrupt
 
 SEEN_WITH = "1.13.27"
@@ -51,6 +52,7 @@ __all__ = [
     "dagster_event_sequence_for_step",
     "execute_run_iterator",
     "metadata_map_from_external",
+    "serializable_error_info_from_exc_info",
     "step_failure_event_from_exc_info",
     "trigger_hooks",
 ]
