@@ -254,10 +254,18 @@ permissive: Any = dg.Permissive
     },
 )
 def thread_executor(init: dg.InitExecutorContext) -> ThreadExecutor:
-    """Build the executor from its configuration; `max_concurrent` falls back to the platform's setting."""
+    """Build the executor from its configuration; `max_concurrent` falls back to the platform's setting.
+
+    Raises:
+        DagsterInvariantViolationError: `max_concurrent` is negative; Dagster then marks the run as failed.
+    """
     config: Mapping[str, Any] = init.executor_config
+    max_concurrent = config.get("max_concurrent") or read_settings().max_concurrent
+    if max_concurrent < 1:
+        text = f"max_concurrent is {max_concurrent}: a run needs at least 1, or 0 for the default."
+        raise dg.DagsterInvariantViolationError(text)
     return ThreadExecutor(
-        max_concurrent=config.get("max_concurrent") or read_settings().max_concurrent,
+        max_concurrent=max_concurrent,
         retries=RetryMode.from_config(config["retries"]) or RetryMode.ENABLED,
         tag_concurrency_limits=list(config.get("tag_concurrency_limits") or []),
     )

@@ -52,6 +52,19 @@ def test_a_limit_for_each_value_of_a_tag_lets_different_values_run_together(inst
     assert (run.status.value, len(found), most_at_once(found)) == ("SUCCESS", 8, 2)
 
 
+def test_a_negative_limit_is_refused_and_not_waited_for(instance: dg.DagsterInstance) -> None:
+    @dg.job(executor_def=thread_executor)
+    def one() -> None:
+        meets_another()
+
+    run = execute(instance, one, {"execution": {"config": {"max_concurrent": -1}}})
+    assert run.status.value == "FAILURE"
+    (entry,) = [
+        entry for entry in instance.all_logs(run.run_id) if entry.dagster_event and entry.dagster_event.is_job_failure
+    ]
+    assert "max_concurrent is -1: a run needs at least 1" in str(entry.dagster_event.event_specific_data)
+
+
 def test_the_platforms_own_limit_holds_for_every_run(project: Project) -> None:
     project.team("team", [one_step(f"step_{number}", workload()) for number in range(7)])
     ran = project.run("team_job", BULKHEAD_MAX_CONCURRENT="2")
