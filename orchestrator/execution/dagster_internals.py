@@ -31,6 +31,7 @@ from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorage
 from dagster._core.storage.local_compute_log_manager import LocalComputeLogManager
 from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
+from dagster._utils.error import serializable_error_info_from_exc_info
 from dagster._utils.interrupts import check_captured_interrupt
 
 SEEN_WITH = "1.13.27"
@@ -69,6 +70,7 @@ __all__ = [
     "execute_run_iterator",
     "extract_data_provenance_from_entry",
     "metadata_map_from_external",
+    "serializable_error_info_from_exc_info",
     "step_failure_event_from_exc_info",
     "trigger_hooks",
 ]

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ from orchestrator.execution.dagster_internals import (
     StepExecutionContext,
     dagster_event_sequence_for_step,
     put_off_input_versions,
+    serializable_error_info_from_exc_info,
     step_failure_event_from_exc_info,
     trigger_hooks,
 )
@@ -45,6 +47,7 @@ from orchestrator.execution.write_behind import write_behind
 from orchestrator.settings import read_settings
 
 TICK_SECONDS = 0.1
+UNCLOSED = "The step's compute log could not be closed"
 CANCELLING = "Interrupted: stopping every workload of the run"
 _END = object()
 
@@ -105,6 +108,7 @@ class ThreadExecutor(Executor):
         running = _Threads(state, _created(job_context))
         with ExitStack() as stack:
             stack.callback(state.stores.release)
+            stack.callback(job_context.instance.event_log_storage.free_concurrency_slots_for_run, run.run_id)
             stack.callback(running.finish)
             slots = stack.enter_context(InstanceConcurrencyContext(job_context.instance, run))
             active = stack.enter_context(
@@ -136,6 +140,10 @@ class ThreadExecutor(Executor):
                     else:
                         yield event
                         active.handle_event(event)
+                if running.raised is not None:
+                    state.cancel.set()
+            if running.raised is not None:
+                raise running.raised
 
 
 class _Threads:
@@ -147,6 +155,8 @@ class _Threads:
         self.steps: dict[str, tuple[threading.Thread, StepExecutionContext, list[DagsterEvent]]] = {}
         self.arrived: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
         self.ended: dict[str, tuple[StepExecutionContext, list[DagsterEvent]]] = {}
+        # What the first step raised whose run is to raise it, too (`raise_on_error`).
+        self.raised: BaseException | None = None
 
     def start(self, context: StepExecutionContext) -> None:
         before = [self.over.get(key, self.created) for key in context.step.get_execution_dependency_keys()]
@@ -154,29 +164,32 @@ class _Threads:
         name = f"step {context.step.key}"
         thread = threading.Thread(target=self._work, args=(context, ready), name=name, daemon=True)
         self.steps[context.step.key] = (thread, context, [])
-        thread.start()
+        try:
+            thread.start()
+        except (MemoryError, RuntimeError):
+            self.arrived.put((context.step.key, step_failure_event_from_exc_info(context, sys.exc_info())))
+            self.arrived.put((context.step.key, _END))
 
     def events(self) -> Iterator[tuple[str, Any]]:
-        """Yield what has arrived, after waiting a moment for the first; then what else is there."""
+        """Yield what has arrived, after waiting a moment for the first; what comes later is left for the next call."""
         try:
-            key, event = self.arrived.get(timeout=TICK_SECONDS)
-            while True:
-                if event is _END:
-                    thread, context, seen = self.steps.pop(key)
-                    thread.join()
-                    self.over[key] = time.time()
-                    self.ended[key] = (context, seen)
-                    if seen and seen[-1].is_step_up_for_retry:
-                        yield key, seen[-1]
-                    yield key, event
-                else:
-                    self.steps[key][2].append(event)
-                    # Dagster may start the next attempt at once: it hears of the retry when this thread has ended.
-                    if not event.is_step_up_for_retry:
-                        yield key, event
-                key, event = self.arrived.get_nowait()
+            arrived = [self.arrived.get(timeout=TICK_SECONDS)]
         except queue.Empty:
             return
+        arrived += [self.arrived.get_nowait() for _ in range(self.arrived.qsize())]
+        for key, event in arrived:
+            if event is _END:
+                thread, context, seen = self.steps.pop(key)
+                _join(thread)
+                self.over[key] = time.time()
+                self.ended[key] = (context, seen)
+                yield from ((key, held) for held in seen if held.is_step_up_for_retry)
+                yield key, event
+            else:
+                self.steps[key][2].append(event)
+                # Dagster may start the next attempt at once: it hears of the retry when this thread has ended.
+                if not event.is_step_up_for_retry:
+                    yield key, event
 
     def hooks(self, key: str) -> Iterator[DagsterEvent]:
         context, seen = self.ended.pop(key)
@@ -187,7 +200,7 @@ class _Threads:
         if self.steps:
             self.state.cancel.set()
         for thread, _, _ in list(self.steps.values()):
-            thread.join()
+            _join(thread)
 
     def _work(self, context: StepExecutionContext, ready: float) -> None:
         key = context.step.key
@@ -196,14 +209,20 @@ class _Threads:
         if THIN in context.step.tags and context.step.get_execution_dependency_keys():
             # The step before may have ended a moment ago: what it made is not stored yet.
             INPUT_VERSIONS.set(put_off_input_versions(context))
+        last: DagsterEvent | None = None
         try:
             with ExitStack() as stack:
-                for event in _capture_logs(context, stack):
-                    self.arrived.put((key, event))
-                for event in dagster_event_sequence_for_step(context):
+                for event in chain(_capture_logs(context, stack), dagster_event_sequence_for_step(context)):
+                    last = event
                     self.arrived.put((key, event))
         except BaseException as error:  # noqa: BLE001 (a thread must say how it ended)
-            if not self.state.cancelled() and not _reported(self.steps.get(key), error):
+            if last is not None and (last.is_step_success or last.is_step_up_for_retry):
+                data = EngineEventData.engine_error(serializable_error_info_from_exc_info(sys.exc_info()))
+                self.arrived.put((key, DagsterEvent.engine_event(context, UNCLOSED, data)))
+                return
+            if context.raise_on_error:
+                self.raised = self.raised or error
+            if last is None or not last.is_step_failure:
                 self.arrived.put((key, step_failure_event_from_exc_info(context, sys.exc_info())))
         finally:
             self.arrived.put((key, _END))
@@ -215,9 +234,10 @@ def _created(job_context: PlanExecutionContext) -> float:
     return record.create_timestamp.timestamp() if record is not None else time.time()
 
 
-def _reported(entry: Any, error: BaseException) -> bool:
-    """Return whether Dagster has already reported an error that it raises again (`raise_on_error`)."""
-    return entry is not None and any(event.is_step_failure for event in entry[2])
+def _join(thread: threading.Thread) -> None:
+    """Wait for a thread, unless the machine refused to start it."""
+    if thread.ident is not None:
+        thread.join()
 
 
 def _capture_logs(context: StepExecutionContext, stack: ExitStack) -> Iterator[DagsterEvent]:
@@ -254,11 +274,19 @@ permissive: Any = dg.Permissive
     },
 )
 def thread_executor(init: dg.InitExecutorContext) -> ThreadExecutor:
-    """Build the executor from its configuration; `max_concurrent` falls back to the platform's setting."""
+    """Build the executor from its configuration; `max_concurrent` falls back to the platform's setting.
+
+    Raises:
+        DagsterInvariantViolationError: `max_concurrent` is negative; Dagster then marks the run as failed.
+    """
     config: Mapping[str, Any] = init.executor_config
     settings = read_settings()
+    max_concurrent = config.get("max_concurrent") or settings.max_concurrent
+    if max_concurrent < 1:
+        text = f"max_concurrent is {max_concurrent}: a run needs at least 1, or 0 for the default."
+        raise dg.DagsterInvariantViolationError(text)
     return ThreadExecutor(
-        max_concurrent=config.get("max_concurrent") or settings.max_concurrent,
+        max_concurrent=max_concurrent,
         retries=RetryMode.from_config(config["retries"]) or RetryMode.ENABLED,
         tag_concurrency_limits=list(config.get("tag_concurrency_limits") or []),
         expect=lambda: backend_of(settings).expect(),

@@ -44,7 +44,8 @@ def own_folder(scratch: Path) -> None:
 def sweep(instance: DagsterInstance, settings: Settings) -> list[str]:
     """End what dead run workers left behind; return a sentence for each thing found.
 
-    Scratch folders go, stray processes are killed, and runs that nobody executes any more are marked as failed.
+    Scratch folders go, stray processes are killed, and runs that nobody executes any more are marked as failed and give
+    the slots of their pools back.
     """
     found = []
     for record in instance.get_run_records(RunsFilter(statuses=OPEN_STATES)):
@@ -54,6 +55,7 @@ def sweep(instance: DagsterInstance, settings: Settings) -> list[str]:
             instance.report_run_failed(
                 run, "Its run worker is gone (killed, or the machine restarted). Start it again."
             )
+            instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
             found.append(f"run {run.run_id} of {run.job_name} had lost its worker; marked as failed")
     for scratch in settings.steps.glob("*/"):
         owner = scratch / OWNER_NAME

@@ -2,10 +2,8 @@
 
 import signal
 
-import dagster
 import pytest
 
-from orchestrator.execution import dagster_internals
 from tests.conftest import REPORT, Project, one_step, wait_for, workload
 
 WAITS = f"{REPORT}\nwhile not Path('go_on').exists(): time.sleep(0.05)"
@@ -106,8 +104,3 @@ def test_two_runs_of_one_team_take_turns_with_its_stores(project: Project) -> No
     project.team("team", steps, stores={"own": "rw"})
     both = [project.start("team_job"), project.start("team_job")]
     assert [started.end().code for started in both] == [0, 0]
-
-
-def test_every_private_name_of_dagster_exists_in_the_version_it_was_read_in() -> None:
-    missing = [name for name in dagster_internals.__all__ if not hasattr(dagster_internals, name)]
-    assert (missing, dagster.__version__) == ([], dagster_internals.SEEN_WITH)
