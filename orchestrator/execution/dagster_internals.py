@@ -3,6 +3,8 @@
 Each is named by a test against the pinned version. `SEEN_WITH` is the version they were read in.
 """
 
+from dagster._core.definitions.assets.definition.assets_definition import stringify_asset_key_to_input_name
+from dagster._core.definitions.decorators.op_decorator import DecoratedOpFunction
 from dagster._core.definitions.metadata import metadata_map_from_external
 from dagster._core.errors import DagsterExecutionInterruptedError
 from dagster._core.events import DagsterEvent, EngineEventData
@@ -23,6 +25,14 @@ from dagster._core.storage.asset_check_execution_record import AssetCheckExecuti
 from dagster._core.storage.compute_log_manager import CapturedLogContext, ComputeIOType
 from dagster._core.storage.local_compute_log_manager import LocalComputeLogManager
 from dagster._utils.interrupts import check_captured_interrupt
+from dagster.components.core.decl import YamlDecl, YamlFileDecl
+from dagster.components.core.defs_module import ComponentPath
+from dagster_shared.yaml_utils.source_position import (
+    LineCol,
+    SourcePosition,
+    SourcePositionTree,
+    ValueAndSourcePositionTree,
+)
 
 SEEN_WITH = "1.13.27"
 
@@ -31,26 +41,35 @@ __all__ = [
     "ActiveExecution",
     "AssetCheckExecutionRecordStatus",
     "CapturedLogContext",
+    "ComponentPath",
     "ComputeIOType",
     "DagsterEvent",
     "DagsterExecutionInterruptedError",
+    "DecoratedOpFunction",
     "EngineEventData",
     "ExecuteRunWithPlanIterable",
     "ExecutionPlan",
     "Executor",
     "InstanceConcurrencyContext",
+    "LineCol",
     "LocalComputeLogManager",
     "PlanExecutionContext",
     "PlanExecutionContextManager",
     "PlanOrchestrationContext",
     "RetryMode",
+    "SourcePosition",
+    "SourcePositionTree",
     "StepDependencyConfig",
     "StepExecutionContext",
+    "ValueAndSourcePositionTree",
+    "YamlDecl",
+    "YamlFileDecl",
     "build_external_execution_context_data",
     "check_captured_interrupt",
     "dagster_event_sequence_for_step",
     "execute_run_iterator",
     "metadata_map_from_external",
     "step_failure_event_from_exc_info",
+    "stringify_asset_key_to_input_name",
     "trigger_hooks",
 ]
