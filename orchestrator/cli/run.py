@@ -17,6 +17,8 @@ from orchestrator.errors import CommandError, ContractError, did_you_mean, liste
 if TYPE_CHECKING:
     from dagster import DagsterInstance, DagsterRun, JobDefinition
 
+    from orchestrator.execution.platform import Platform
+
 PR_SET_PDEATHSIG = 1
 # The event log has everything; what a run worker prints beside it would only disturb the progress.
 QUIET: dict[str, Any] = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
@@ -35,7 +37,7 @@ def run_jobs(jobs: Sequence[str], config: str | None, as_json: bool, partition: 
     code = 0
     with open_instance(platform.settings) as instance:
         for job in jobs:
-            code = _run(instance, teams[job], job, run_config, partition, progress)
+            code = _run(instance, platform, teams[job], job, run_config, partition, progress)
             if code:
                 break
     progress.summary(code)
@@ -79,17 +81,25 @@ def read_config(config: str | None) -> dict[str, Any]:
 
 
 def _run(
-    instance: "DagsterInstance", team: str, name: str, config: dict[str, Any], partition: str | None, progress: Any
+    instance: "DagsterInstance",
+    platform: "Platform",
+    team: str,
+    name: str,
+    config: dict[str, Any],
+    partition: str | None,
+    progress: Any,
 ) -> int:
     from dagster import DagsterRunStatus
     from dagster._core.definitions.job_base import InMemoryJob
     from dagster._utils.interrupts import capture_interrupts
 
     from orchestrator.definitions import team_definitions
+    from orchestrator.execution.collecting import collector_paused
     from orchestrator.execution.dagster_internals import execute_run_iterator
     from orchestrator.execution.threads import CANCELLING
 
-    job = team_definitions(team).resolve_job_def(name)
+    with collector_paused():
+        job = team_definitions(team, platform).resolve_job_def(name)
     run = create_run(instance, team, job, config, partition)
     plan = instance.get_execution_plan_snapshot(run.execution_plan_snapshot_id or "")
     progress.started(run, team, plan.step_keys_to_execute)

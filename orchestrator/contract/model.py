@@ -5,6 +5,8 @@ own declarations, so every field of an asset spec (partitions, tags, automation)
 """
 
 import re
+from collections.abc import Mapping
+from functools import cached_property
 from typing import Annotated, Any, Literal
 
 from dagster.components.resolved.core_models import (
@@ -127,7 +129,7 @@ class Contract(Strict):
 
     def step_of(self, asset: str) -> Step | None:
         """Return the step that makes an asset (by its key as written), or None."""
-        return next((step for step in self.steps if any(spec.key == asset for spec in step.assets)), None)
+        return self._makers.get(asset)
 
     def asset_keys(self) -> list[str]:
         """Return every asset key of the contract, as written, in the order of the file."""
@@ -135,14 +137,22 @@ class Contract(Strict):
 
     def blocking_checks(self, asset: str) -> list[str]:
         """Return the names of the blocking checks on an asset of this contract."""
-        return [
-            check.name
-            for step in self.steps
-            for check in step.checks
-            if check.asset == asset and check.blocking is True
-        ]
+        return self._blocking.get(asset, [])
 
     def resources_of(self, step: Step) -> Resources:
         """Return what a step may use: its own limits over the team's."""
         own = step.resources.model_dump(exclude_none=True)
         return self.resources.model_copy(update=own)
+
+    @cached_property
+    def _makers(self) -> Mapping[str, Step]:
+        return {spec.key: step for step in reversed(self.steps) for spec in step.assets}
+
+    @cached_property
+    def _blocking(self) -> Mapping[str, list[str]]:
+        found: dict[str, list[str]] = {}
+        for step in self.steps:
+            for check in step.checks:
+                if check.blocking is True:
+                    found.setdefault(check.asset, []).append(check.name)
+        return found

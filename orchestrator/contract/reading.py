@@ -1,14 +1,15 @@
 """Reads one `defs.yaml` into a contract, or into every problem found in it."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from types import UnionType
-from typing import Any, Union, get_args, get_origin
+from typing import Any, ClassVar, Union, get_args, get_origin
 
 import yaml
-from dagster_shared.yaml_utils import parse_yamls_with_source_position
+from dagster_shared.yaml_utils import YAML_TIMESTAMP_TAG, parse_yamls_with_source_position
 from dagster_shared.yaml_utils.source_position import SourcePositionTree
 from pydantic import BaseModel, ValidationError
 
@@ -25,17 +26,38 @@ LONG_TEXT = 64
 # What YAML makes of them is neither a mapping nor a list.
 OTHER_COLLECTIONS = frozenset(f"tag:yaml.org,2002:{name}" for name in ("omap", "pairs", "set"))
 KeyPath = Sequence[str | int]
+# The reader in C where there is one; typed as what it has in common with the other.
+SAFE_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class _Loader(SAFE_LOADER):  # type: ignore[misc]
+    """Reads YAML as Dagster does: a date is text."""
+
+    yaml_implicit_resolvers: ClassVar = {
+        first: [(tag, pattern) for tag, pattern in resolvers if tag != YAML_TIMESTAMP_TAG]
+        for first, resolvers in SAFE_LOADER.yaml_implicit_resolvers.items()
+    }
 
 
 @dataclass(frozen=True)
 class ContractFile:
-    """One `defs.yaml` as read: the contract if it holds by itself, and the problems if it does not."""
+    """One `defs.yaml` as read: the contract if it holds by itself, and the problems if it does not.
+
+    `document` is the file without `attributes`, `line` the line it starts on.
+    """
 
     team: str
     path: Path
     contract: Contract | None
     problems: tuple[Problem, ...] = ()
-    positions: SourcePositionTree | None = field(default=None, repr=False, compare=False)
+    document: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    text: str = field(default="", repr=False, compare=False)
+    line: int = 1
+
+    @cached_property
+    def positions(self) -> SourcePositionTree | None:
+        """Where each value of the file stands, as far as it can be told. Found out when first asked for."""
+        return positions_of(self.text, self.path)
 
     def problem(self, key_path: KeyPath, message: str) -> Problem:
         """Return a problem at a key below `attributes`, with the line it stands on."""
@@ -60,48 +82,51 @@ def read_contract(path: Path, shown: Path) -> ContractFile:
         return ContractFile(team, shown, None, (Problem(shown, 1, "", f"cannot be read: {error}"),))
     try:
         _refuse_the_unbounded(text)
-        twice = [Problem(shown, line, key, "this key stands twice. Keep one.") for key, line in _repeated_keys(text)]
-        documents = list(parse_yamls_with_source_position(text, str(shown)))
+        nodes, documents, twice = _documents(text, shown)
     except (yaml.YAMLError, ValueError, TypeError, LookupError, RecursionError, AttributeError) as error:
         return ContractFile(team, shown, None, (_yaml_problem(shown, text, error),))
     if twice:
         return ContractFile(team, shown, None, tuple(twice))
-    if len(documents) != 1 or not isinstance(documents[0].value, dict):
+    if len(documents) != 1 or not isinstance(documents[0], dict):
         message = (
             f"expected one YAML document, a mapping with the keys 'type' and 'attributes'; found {len(documents)}."
         )
         if len(documents) == 1:
             message = "expected a mapping with the keys 'type' and 'attributes'."
         return ContractFile(team, shown, None, (Problem(shown, 1, "", message),))
-    document, positions = documents[0].value, documents[0].source_position_tree
-    outer = list(_file_problems(shown, document, positions))
-    if outer:
-        return ContractFile(team, shown, None, tuple(outer), positions)
+    document = documents[0]
+    if outer := list(_file_problems(shown, document, text)):
+        return ContractFile(team, shown, None, tuple(outer))
+    attributes = document.pop("attributes")
     try:
-        contract = Contract.model_validate(document["attributes"])
+        contract = Contract.model_validate(attributes)
     except ValidationError as error:
-        problems = _validation_problems(shown, positions, document["attributes"], error)
-        return ContractFile(team, shown, None, tuple(problems), positions)
-    return ContractFile(team, shown, contract, (), positions)
+        return ContractFile(team, shown, None, tuple(_validation_problems(shown, text, attributes, error)))
+    return ContractFile(team, shown, contract, (), document, text, nodes[0].start_mark.line + 1)
 
 
-def _file_problems(path: Path, document: Mapping[Any, Any], positions: SourcePositionTree) -> Iterator[Problem]:
-    for key in document:
-        if key not in FILE_KEYS:
-            hint = f"unknown key. Expected one of: {listed(FILE_KEYS)}.{did_you_mean(_key(key), FILE_KEYS)}"
-            yield Problem(path, _line(positions, [key]), _key(key), hint)
+def _file_problems(path: Path, document: Mapping[Any, Any], text: str) -> Iterator[Problem]:
+    unknown = [key for key in document if key not in FILE_KEYS]
+    has_contract = isinstance(document.get("attributes"), dict)
+    if not unknown and has_contract and document.get("type") == COMPONENT_TYPE:
+        return
+    positions = positions_of(text, path)
+    for key in unknown:
+        hint = f"unknown key. Expected one of: {listed(FILE_KEYS)}.{did_you_mean(_key(key), FILE_KEYS)}"
+        yield Problem(path, _line(positions, [key]), _key(key), hint)
     if document.get("type") != COMPONENT_TYPE:
         found = document.get("type", "nothing")
         yield Problem(
             path, _line(positions, ["type"]), "type", f"expected {COMPONENT_TYPE!r}, found {_excerpt(found)}."
         )
-    if not isinstance(document.get("attributes"), dict):
+    if not has_contract:
         yield Problem(path, _line(positions, ["attributes"]), "attributes", "expected a mapping: the team's contract.")
 
 
 def _validation_problems(
-    path: Path, positions: SourcePositionTree, attributes: Mapping[str, Any], error: ValidationError
+    path: Path, text: str, attributes: Mapping[str, Any], error: ValidationError
 ) -> Iterator[Problem]:
+    positions = positions_of(text, path)
     by_place: dict[tuple[str | int, ...], list[Any]] = {}
     for item in error.errors(include_url=False):
         place = _written(item["loc"], attributes)
@@ -203,6 +228,16 @@ def _is_model(annotation: Any) -> bool:
     return isinstance(annotation, type) and issubclass(annotation, BaseModel)
 
 
+def positions_of(text: str, path: Path) -> SourcePositionTree | None:
+    """Return where each value of a text's one document stands, or None if that cannot be told. `path` is its file."""
+    try:
+        documents = parse_yamls_with_source_position(text, str(path))
+    except (yaml.YAMLError, ValueError, TypeError, LookupError, RecursionError, AttributeError):
+        # The two readers of YAML do not refuse quite the same texts.
+        return None
+    return documents[0].source_position_tree if len(documents) == 1 else None
+
+
 def _line(positions: SourcePositionTree | None, key_path: KeyPath) -> int:
     if positions is None:
         return 1
@@ -224,10 +259,9 @@ def _refuse_the_unbounded(text: str) -> None:
 
     Nested deeply it ends the process; with aliases of aliases a few lines stand for more than fits into memory.
     """
-    loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     counts, anchors = [0], [""]
     counted: dict[str, int] = {}
-    events: Iterator[Any] = yaml.parse(text, Loader=loader)
+    events: Iterator[Any] = yaml.parse(text, Loader=SAFE_LOADER)
     for event in events:
         problem = ""
         if isinstance(event, yaml.CollectionStartEvent):
@@ -252,14 +286,30 @@ def _refuse_the_unbounded(text: str) -> None:
             raise yaml.MarkedYAMLError(problem=problem, problem_mark=event.start_mark)
 
 
-def _repeated_keys(text: str) -> Iterator[tuple[str, int]]:
+def _documents(text: str, path: Path) -> tuple[list[yaml.Node], list[Any], list[Problem]]:
+    """Return the documents in a text, as nodes and as values, and a problem for each mapping key that stands twice.
+
+    Raises whatever a reader of YAML raises.
+    """
+    loader = _Loader(text)
+    nodes = []
+    while loader.check_node():
+        nodes.append(loader.get_node())
+    twice = [Problem(path, line, key, "this key stands twice. Keep one.") for key, line in _repeated_keys(nodes)]
+    try:
+        return nodes, [loader.construct_object(node, deep=True) for node in nodes], twice
+    except (yaml.YAMLError, ValueError, TypeError, LookupError, RecursionError, AttributeError):
+        # Dagster's reader says what is wrong, in its own words.
+        return nodes, [document.value for document in parse_yamls_with_source_position(text, str(path))], twice
+
+
+def _repeated_keys(nodes: Iterable[yaml.Node]) -> Iterator[tuple[str, int]]:
     """Yield (key, line) of every mapping key that stands twice; YAML itself keeps the last in silence."""
-    loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    open_nodes = list(yaml.compose_all(text, Loader=loader))
+    open_nodes = list(nodes)
     seen_nodes: set[int] = set()
     while open_nodes:
         node = open_nodes.pop()
-        if node is None or id(node) in seen_nodes:
+        if id(node) in seen_nodes:
             continue
         seen_nodes.add(id(node))
         if isinstance(node, yaml.SequenceNode):

@@ -34,9 +34,10 @@ def shared_problems(file: ContractFile, earlier: Mapping[str, ContractFile]) -> 
     for team, other_file in earlier.items():
         other = other_file.contract
         assert other is not None
+        taken = frozenset(other.asset_keys())
         for i, step in enumerate(contract.steps):
             for j, asset in enumerate(step.assets):
-                if asset.key in other.asset_keys():
+                if asset.key in taken:
                     place: list[str | int] = ["steps", i, "assets", j, "key"]
                     yield file.problem(
                         place, f"asset {asset.key!r} is already made by team {team!r}. Take another key."
@@ -145,7 +146,7 @@ def _checks(file: ContractFile, contract: Contract) -> Iterator[Problem]:
 
 
 def _datasets(file: ContractFile, contract: Contract) -> Iterator[Problem]:
-    keys = contract.asset_keys()
+    keys = dict.fromkeys(contract.asset_keys())
     for i, dataset in enumerate(contract.publishes):
         if dataset not in keys:
             message = f"no asset of this team is called {dataset!r}. A dataset carries its asset's key."

@@ -6,7 +6,9 @@ Each is named by a test against the pinned version. `SEEN_WITH` is the version t
 from collections.abc import Callable
 from typing import Any
 
+from dagster._core.definitions.assets.definition.assets_definition import stringify_asset_key_to_input_name
 from dagster._core.definitions.data_version import DataProvenance, extract_data_provenance_from_entry
+from dagster._core.definitions.decorators.op_decorator import DecoratedOpFunction
 from dagster._core.definitions.metadata import metadata_map_from_external
 from dagster._core.errors import DagsterExecutionInterruptedError
 from dagster._core.events import EVENT_TYPE_TO_PIPELINE_RUN_STATUS, DagsterEvent, DagsterEventType, EngineEventData
@@ -33,6 +35,14 @@ from dagster._core.storage.local_compute_log_manager import LocalComputeLogManag
 from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
 from dagster._utils.error import serializable_error_info_from_exc_info
 from dagster._utils.interrupts import check_captured_interrupt
+from dagster.components.core.decl import YamlDecl, YamlFileDecl
+from dagster.components.core.defs_module import ComponentPath
+from dagster_shared.yaml_utils.source_position import (
+    LineCol,
+    SourcePosition,
+    SourcePositionTree,
+    ValueAndSourcePositionTree,
+)
 
 SEEN_WITH = "1.13.27"
 
@@ -43,11 +53,13 @@ __all__ = [
     "ActiveExecution",
     "AssetCheckExecutionRecordStatus",
     "CapturedLogContext",
+    "ComponentPath",
     "ComputeIOType",
     "DagsterEvent",
     "DagsterEventType",
     "DagsterExecutionInterruptedError",
     "DataProvenance",
+    "DecoratedOpFunction",
     "EngineEventData",
     "EventLogEntry",
     "EventLogStorage",
@@ -55,15 +67,21 @@ __all__ = [
     "ExecutionPlan",
     "Executor",
     "InstanceConcurrencyContext",
+    "LineCol",
     "LocalComputeLogManager",
     "PlanExecutionContext",
     "PlanExecutionContextManager",
     "PlanOrchestrationContext",
     "RetryMode",
+    "SourcePosition",
+    "SourcePositionTree",
     "SqlEventLogStorage",
     "SqliteEventLogStorage",
     "StepDependencyConfig",
     "StepExecutionContext",
+    "ValueAndSourcePositionTree",
+    "YamlDecl",
+    "YamlFileDecl",
     "build_external_execution_context_data",
     "check_captured_interrupt",
     "dagster_event_sequence_for_step",
@@ -72,6 +90,7 @@ __all__ = [
     "metadata_map_from_external",
     "serializable_error_info_from_exc_info",
     "step_failure_event_from_exc_info",
+    "stringify_asset_key_to_input_name",
     "trigger_hooks",
 ]
 

@@ -17,7 +17,7 @@ from orchestrator.execution.asking import Partition, asked_of, partition_of, pip
 from orchestrator.execution.dagster_internals import build_external_execution_context_data
 from orchestrator.execution.datasets import Dataset, PublishError
 from orchestrator.execution.failure import describe, failure, reproduction, tail
-from orchestrator.execution.fingerprints import contract_hash, environment_hash
+from orchestrator.execution.fingerprints import environment_hash
 from orchestrator.execution.gate import closed_gates
 from orchestrator.execution.messages import MessageFile
 from orchestrator.execution.platform import Platform
@@ -151,7 +151,7 @@ class StepRun:
         now = time.time()
         return Circumstances(
             sandbox=backend.tier,
-            contract=contract_hash(self.contract),
+            contract=self.platform.contract_hash(self.contract.team),
             environment=environment_hash(self.platform.settings.workloads / self.contract.team),
             queued=max(0.0, now - (READY.get() or now)),
         )

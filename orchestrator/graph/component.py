@@ -4,15 +4,19 @@ import dagster as dg
 from pydantic import BaseModel
 
 from orchestrator.contract.model import Contract
-from orchestrator.execution.platform import load_platform
+from orchestrator.execution.platform import Platform, load_platform
 from orchestrator.graph.definitions import build_definitions
 
 
 class Workload(dg.Component):
-    """A team's workload: its contract becomes thin assets, checks, jobs and schedules; its code is never imported."""
+    """A team's workload: its contract becomes thin assets, checks, jobs and schedules; its code is never imported.
 
-    def __init__(self, contract: Contract) -> None:
+    `platform` is what the contract was read with; without it, all contracts are read when definitions are built.
+    """
+
+    def __init__(self, contract: Contract, platform: Platform | None = None) -> None:
         self.contract = contract
+        self.platform = platform
 
     @classmethod
     def get_model_cls(cls) -> type[BaseModel]:
@@ -37,6 +41,6 @@ class Workload(dg.Component):
         Raises:
             ContractError: a rule between contracts does not hold; every problem with file, line and key.
         """
-        platform = load_platform()
+        platform = self.platform or load_platform()
         contract = platform.catalog.contract(self.contract.team)
         return build_definitions(platform, contract, context.resolution_context)

@@ -4,11 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import dagster as dg
-from dagster.components.resolved.core_models import (
-    resolve_asset_check_spec,
-    resolve_asset_spec,
-    resolve_backfill_policy,
-)
+from dagster.components.resolved.core_models import resolve_backfill_policy
 
 from orchestrator.contract.model import Contract, Step
 from orchestrator.execution.fingerprints import environment_hash
@@ -16,13 +12,17 @@ from orchestrator.execution.platform import Platform
 from orchestrator.execution.run_state import THIN
 from orchestrator.execution.step import run_step
 from orchestrator.execution.threads import thread_executor
+from orchestrator.graph.specs import asset_spec, check_spec
+from orchestrator.graph.thin import thin_definition
 
 
 def build_definitions(platform: Platform, contract: Contract, resolution: dg.ResolutionContext) -> dg.Definitions:
     """Return the definitions of one team; jobs run on the thread executor."""
-    jobs = {name: _job(contract, name) for name in contract.jobs}
+    own = dg.AssetSelection.assets(*[dg.AssetKey.from_user_string(key) for key in contract.asset_keys()])
+    jobs = {name: _job(contract, name, own) for name in contract.jobs}
+    version = environment_hash(platform.settings.workloads / contract.team)
     return dg.Definitions(
-        assets=[thin_asset(platform, contract, step, resolution) for step in contract.steps],
+        assets=[thin_asset(platform, contract, step, resolution, version) for step in contract.steps],
         jobs=list(jobs.values()),
         schedules=list(_schedules(contract, jobs)),
         executor=thread_executor,
@@ -30,39 +30,27 @@ def build_definitions(platform: Platform, contract: Contract, resolution: dg.Res
 
 
 def thin_asset(
-    platform: Platform, contract: Contract, step: Step, resolution: dg.ResolutionContext
+    platform: Platform, contract: Contract, step: Step, resolution: dg.ResolutionContext, version: str | None
 ) -> dg.AssetsDefinition:
-    """Return a step as an asset whose body is one expression: run the workload, yield what it reports."""
+    """Return a step as an asset whose body is one expression: run the workload, yield what it reports.
 
-    @dg.multi_asset(
+    `version` is the code version of assets that the contract gives none.
+    """
+
+    def asset(context: dg.AssetExecutionContext) -> Iterator[Any]:
+        yield from run_step(context, platform, contract, step)
+
+    return thin_definition(
+        asset,
         name=step.name,
-        specs=[_asset_spec(platform, contract, step, asset, resolution) for asset in step.assets],
-        check_specs=[resolve_asset_check_spec(resolution, check) for check in step.checks],
+        specs=[asset_spec(contract, step, asset, resolution, version) for asset in step.assets],
+        check_specs=[check_spec(check, resolution) for check in step.checks],
         description=step.description,
         config_schema={name: _variable_field(name) for name in contract.env},
-        can_subset=True,
         retry_policy=_retry_policy(step),
         pool=step.pool,
         backfill_policy=resolve_backfill_policy(resolution, step.backfill_policy),
         op_tags={THIN: contract.team},
-    )
-    def asset(context: dg.AssetExecutionContext) -> Iterator[Any]:
-        yield from run_step(context, platform, contract, step)
-
-    return asset
-
-
-def _asset_spec(
-    platform: Platform, contract: Contract, step: Step, asset: Any, resolution: dg.ResolutionContext
-) -> dg.AssetSpec:
-    spec: dg.AssetSpec = resolve_asset_spec(resolution, asset)
-    return spec.replace_attributes(
-        group_name=spec.group_name or contract.team,
-        owners=spec.owners or contract.owners or [f"team:{contract.team}"],
-        description=spec.description or step.description,
-        skippable=True,
-        code_version=spec.code_version or environment_hash(platform.settings.workloads / contract.team),
-        metadata={**spec.metadata, "bulkhead/team": contract.team, "bulkhead/command": " ".join(step.run)},
     )
 
 
@@ -81,9 +69,8 @@ def _retry_policy(step: Step) -> dg.RetryPolicy | None:
     return dg.RetryPolicy(max_retries=step.retries.max, delay=step.retries.delay, backoff=backoff[step.retries.backoff])
 
 
-def _job(contract: Contract, name: str) -> Any:
+def _job(contract: Contract, name: str, own: dg.AssetSelection) -> Any:
     job = contract.jobs[name]
-    own = dg.AssetSelection.assets(*[dg.AssetKey.from_user_string(key) for key in contract.asset_keys()])
     chosen = own if job.selection == "*" else dg.AssetSelection.from_string(job.selection) & own
     return dg.define_asset_job(
         name, selection=chosen, description=job.description, tags=job.tags, executor_def=thread_executor
