@@ -13,6 +13,7 @@ from orchestrator.errors import SettingsError, did_you_mean, listed
 
 BACKEND_NAMES = ("subprocess",)
 SANDBOX_MODES = ("auto", "required", "off")
+PREWARM_MODES = ("auto", "off")
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,7 @@ class Settings:
         project: the folder that holds `workloads/` and `deployment/` (`BULKHEAD_PROJECT`).
         backend: where steps run (`BULKHEAD_BACKEND`).
         sandbox: whether the embedded backend uses bwrap (`BULKHEAD_SANDBOX`): `auto` where it works, `required`, `off`.
+        prewarm: whether `bulkhead ui` keeps a process ready to start runs from (`BULKHEAD_PREWARM`): `auto`, `off`.
         secrets: folder with a file for each secret (`BULKHEAD_SECRETS`), or None.
         max_concurrent: steps of one run at the same time (`BULKHEAD_MAX_CONCURRENT`, default: processors, at least 4).
         stop_grace: seconds a step has after INT, and again after TERM, before the next signal.
@@ -34,6 +36,7 @@ class Settings:
     project: Path
     backend: str = "subprocess"
     sandbox: str = "auto"
+    prewarm: str = "auto"
     secrets: Path | None = None
     max_concurrent: int = 4
     stop_grace: float = 3.0
@@ -78,6 +81,7 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         project=project,
         backend=_one_of(env, "BULKHEAD_BACKEND", BACKEND_NAMES),
         sandbox=_one_of(env, "BULKHEAD_SANDBOX", SANDBOX_MODES),
+        prewarm=_one_of(env, "BULKHEAD_PREWARM", PREWARM_MODES),
         secrets=Path(env["BULKHEAD_SECRETS"]).expanduser().absolute() if env.get("BULKHEAD_SECRETS") else None,
         max_concurrent=_number(env, "BULKHEAD_MAX_CONCURRENT", max(4, os.cpu_count() or 1)),
         stop_grace=_seconds(env, "BULKHEAD_STOP_GRACE", 3.0),

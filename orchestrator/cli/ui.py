@@ -6,6 +6,7 @@ import sys
 
 from orchestrator.cli.home import open_instance
 from orchestrator.errors import CommandError
+from orchestrator.launching.channel import OWNER_VARIABLE, start
 from orchestrator.settings import read_settings
 
 HOST = "127.0.0.1"
@@ -21,6 +22,9 @@ def serve(port: int) -> None:
     _claim(port)
     with open_instance(settings):
         pass
+    # This process is about to become `dagster dev`.
+    os.environ[OWNER_VARIABLE] = str(os.getpid())
+    start(read_settings())
     command = [sys.executable, "-m", "dagster", "dev", "-w", str(settings.workspace), "-h", HOST, "-p", str(port)]
     print(f"Bulkhead on http://{HOST}:{port} (state in {settings.home}; Ctrl-C stops it)", flush=True)
     os.chdir(settings.project)

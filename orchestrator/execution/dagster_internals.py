@@ -6,10 +6,12 @@ Each is named by a test against the pinned version. `SEEN_WITH` is the version t
 from collections.abc import Callable
 from typing import Any
 
+from dagster._core.code_pointer import ModuleCodePointer
 from dagster._core.definitions.assets.definition.assets_definition import stringify_asset_key_to_input_name
 from dagster._core.definitions.data_version import DataProvenance, extract_data_provenance_from_entry
 from dagster._core.definitions.decorators.op_decorator import DecoratedOpFunction
 from dagster._core.definitions.metadata import metadata_map_from_external
+from dagster._core.definitions.reconstruct import ReconstructableRepository
 from dagster._core.errors import DagsterExecutionInterruptedError
 from dagster._core.events import EVENT_TYPE_TO_PIPELINE_RUN_STATUS, DagsterEvent, DagsterEventType, EngineEventData
 from dagster._core.events.log import EventLogEntry
@@ -25,16 +27,25 @@ from dagster._core.execution.plan.plan import ExecutionPlan
 from dagster._core.execution.retries import RetryMode
 from dagster._core.execution.step_dependency_config import StepDependencyConfig
 from dagster._core.executor.base import Executor
+from dagster._core.instance.ref import InstanceRef
+from dagster._core.launcher.base import LaunchRunContext
+from dagster._core.launcher.default_run_launcher import DefaultRunLauncher
 from dagster._core.pipes.context import build_external_execution_context_data
+from dagster._core.run_coordinator.base import SubmitRunContext
+from dagster._core.run_coordinator.queued_run_coordinator import QueuedRunCoordinator
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 from dagster._core.storage.compute_log_manager import CapturedLogContext, ComputeIOType
+from dagster._core.storage.dagster_run import IN_PROGRESS_RUN_STATUSES
 from dagster._core.storage.event_log.base import EventLogStorage
 from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorage
 from dagster._core.storage.local_compute_log_manager import LocalComputeLogManager
 from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
+from dagster._core.storage.tags import GRPC_INFO_TAG
+from dagster._grpc.impl import core_execute_run
+from dagster._serdes import deserialize_value, serialize_value
 from dagster._utils.error import serializable_error_info_from_exc_info
-from dagster._utils.interrupts import check_captured_interrupt
+from dagster._utils.interrupts import capture_interrupts, check_captured_interrupt
 from dagster.components.core.decl import YamlDecl, YamlFileDecl
 from dagster.components.core.defs_module import ComponentPath
 from dagster_shared.yaml_utils.source_position import (
@@ -48,6 +59,8 @@ SEEN_WITH = "1.13.27"
 
 __all__ = [
     "EVENT_TYPE_TO_PIPELINE_RUN_STATUS",
+    "GRPC_INFO_TAG",
+    "IN_PROGRESS_RUN_STATUSES",
     "SEEN_WITH",
     "SQLITE_BUSY_TIMEOUT_SECONDS",
     "ActiveExecution",
@@ -60,6 +73,7 @@ __all__ = [
     "DagsterExecutionInterruptedError",
     "DataProvenance",
     "DecoratedOpFunction",
+    "DefaultRunLauncher",
     "EngineEventData",
     "EventLogEntry",
     "EventLogStorage",
@@ -67,11 +81,16 @@ __all__ = [
     "ExecutionPlan",
     "Executor",
     "InstanceConcurrencyContext",
+    "InstanceRef",
+    "LaunchRunContext",
     "LineCol",
     "LocalComputeLogManager",
+    "ModuleCodePointer",
     "PlanExecutionContext",
     "PlanExecutionContextManager",
     "PlanOrchestrationContext",
+    "QueuedRunCoordinator",
+    "ReconstructableRepository",
     "RetryMode",
     "SourcePosition",
     "SourcePositionTree",
@@ -79,16 +98,21 @@ __all__ = [
     "SqliteEventLogStorage",
     "StepDependencyConfig",
     "StepExecutionContext",
+    "SubmitRunContext",
     "ValueAndSourcePositionTree",
     "YamlDecl",
     "YamlFileDecl",
     "build_external_execution_context_data",
+    "capture_interrupts",
     "check_captured_interrupt",
+    "core_execute_run",
     "dagster_event_sequence_for_step",
+    "deserialize_value",
     "execute_run_iterator",
     "extract_data_provenance_from_entry",
     "metadata_map_from_external",
     "serializable_error_info_from_exc_info",
+    "serialize_value",
     "step_failure_event_from_exc_info",
     "stringify_asset_key_to_input_name",
     "trigger_hooks",

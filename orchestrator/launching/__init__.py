@@ -1,0 +1,1 @@
+"""From a click to a run worker. `deployment/dagster.yaml` names the coordinator and the launcher."""

@@ -1,0 +1,170 @@
+"""The prewarmed process: it has imported Dagster and read the contracts, and forks a run worker for each run.
+
+`python -m orchestrator.launching.prewarmed OWNER` serves one home until the process OWNER ends. It has one thread, no
+connection to a database, and keeps nothing of a run: each is a fork. When a contract, or the platform's own code, has
+changed, it replaces itself before it takes the next run.
+"""
+
+import contextlib
+import fcntl
+import gc
+import json
+import os
+import select
+import signal
+import socket
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from orchestrator.backends.supervision.processes import children
+from orchestrator.execution.workers import identity
+from orchestrator.launching.channel import COMMAND, listen, read_line
+from orchestrator.settings import Settings, read_settings
+
+LOCK = "prewarmed.lock"
+REQUEST_SECONDS = 5.0
+Stamp = tuple[tuple[str, int, int], ...]
+
+
+class Prewarmed:
+    """The contracts of one home, loaded, and the socket that runs are asked for on."""
+
+    def __init__(self, settings: Settings, owner: int, lock: int, listener: socket.socket) -> None:
+        self.settings, self.lock, self.listener = settings, lock, listener
+        self.owner = os.pidfd_open(owner)
+        self.stamp: Stamp = ()
+
+    def serve(self) -> None:
+        """Fork run workers until the owner ends; then stop those that still run."""
+        self.load()
+        ended = _told_of_children()
+        watched = [self.listener.fileno(), ended, self.owner]
+        while self.owner not in (ready := select.select(watched, [], [])[0]):
+            if ended in ready:
+                _reap(ended)
+            if self.listener.fileno() in ready:
+                if self.stamp != stamp(self.settings):
+                    replace(self.lock, self.listener.fileno())
+                self._answer()
+        for pid in children(os.getpid()):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)
+
+    def load(self) -> None:
+        """Import what a run worker needs, and load every sound team's definitions.
+
+        Raises:
+            RuntimeError: something has started a thread, so that this process cannot be forked safely.
+        """
+        from orchestrator import definitions
+        from orchestrator.execution.platform import load_platform
+        from orchestrator.launching.worker import import_ahead
+
+        self.stamp = stamp(self.settings)
+        platform = load_platform()
+        for team in platform.catalog.sound:
+            # A team that cannot be loaded is told by its code location; its runs fail as they would without this.
+            with contextlib.suppress(Exception):
+                loaded = definitions.team_definitions(team, platform)
+                loaded.get_repository_def().get_all_jobs()
+                setattr(definitions, team, loaded)
+        import_ahead(self.settings)
+        if len(list(Path("/proc/self/task").iterdir())) != 1:
+            raise RuntimeError("more than one thread: not safe to fork")
+        gc.collect()
+        gc.freeze()
+
+    def _answer(self) -> None:
+        """Take one request, and fork a run worker."""
+        channel, _ = self.listener.accept()
+        with channel, contextlib.suppress(OSError, ValueError):
+            channel.settimeout(REQUEST_SECONDS)
+            request = read_line(channel)
+            pid = os.fork()
+            if pid == 0:
+                become_worker(request, [channel.fileno(), self.listener.fileno(), self.owner, self.lock])
+            channel.sendall(json.dumps({"worker": identity(pid)}).encode() + b"\n")
+
+
+def become_worker(request: Mapping[str, Any], foreign: Sequence[int]) -> None:
+    """Execute one run, and end. `foreign` are descriptors that belong to the prewarmed process."""
+    from orchestrator.launching.worker import execute
+
+    code = 1
+    try:
+        for fd in foreign:
+            os.close(fd)
+        os.setsid()
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        execute(request)
+        code = 0
+    except BaseException:  # noqa: BLE001 (the child must never return)
+        sys.excepthook(*sys.exc_info())
+    with contextlib.suppress(Exception):
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(code)
+
+
+def stamp(settings: Settings) -> Stamp:
+    """Return what tells whether the contracts, or the platform's own code, have changed: files, times, sizes."""
+    package = Path(__file__).resolve().parent.parent
+    files = [settings.workspace, *settings.workloads.glob("*/defs.yaml"), *package.rglob("*.py")]
+    found = []
+    for file in sorted(files):
+        with contextlib.suppress(OSError):
+            status = file.stat()
+            found.append((str(file), status.st_mtime_ns, status.st_size))
+    return tuple(found)
+
+
+def _told_of_children() -> int:
+    """Return a descriptor that can be read when a child has ended."""
+    read, write = os.pipe()
+    for fd in (read, write):
+        os.set_blocking(fd, False)
+    signal.set_wakeup_fd(write, warn_on_full_buffer=False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    return read
+
+
+def _reap(ended: int) -> None:
+    """Collect the run workers that have ended; Dagster's event log says how."""
+    with contextlib.suppress(BlockingIOError):
+        os.read(ended, 4096)
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0] != 0:
+            pass
+
+
+def replace(*kept: int) -> None:
+    """Begin this process anew with these descriptors; who asks meanwhile, waits. Returns only by raising."""
+    for fd in kept:
+        os.set_inheritable(fd, True)
+    os.execv(COMMAND[0], [*COMMAND, sys.argv[1], *map(str, kept)])
+
+
+def main() -> None:
+    settings = read_settings()
+    owner, *inherited = (int(word) for word in sys.argv[1:])
+    if inherited:
+        lock, listener = inherited[0], socket.socket(fileno=inherited[1])
+        for fd in inherited:
+            os.set_inheritable(fd, False)
+    else:
+        lock = os.open(settings.home / LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return
+        listener = listen(settings.home)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    Prewarmed(settings, owner, lock, listener).serve()
+
+
+if __name__ == "__main__":
+    main()
