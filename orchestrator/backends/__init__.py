@@ -1,6 +1,6 @@
 """Where a step runs. One protocol, one table: a new backend is one file and one line here."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from orchestrator.backends.launch import Launch, Outcome
@@ -16,8 +16,10 @@ class Running(Protocol):
         """Whether the workload's own process runs, or did run."""
         ...
 
-    def wait(self, seconds: float) -> Outcome | None:
+    def wait(self, seconds: float, also: Sequence[int] = ()) -> Outcome | None:
         """Wait up to `seconds` for the end; return how it ended, or None while it still runs.
+
+        It returns early when it starts, and when one of the descriptors in `also` can be read.
 
         Raises:
             LaunchError: it turned out that it could not be started.

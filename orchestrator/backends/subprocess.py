@@ -117,9 +117,10 @@ class RunningProcess:
     def started(self) -> bool:
         return self._started is not None
 
-    def wait(self, seconds: float) -> Outcome | None:
-        ready, _, _ = select.select([self._status], [], [], seconds)
-        if ready:
+    def wait(self, seconds: float, also: Sequence[int] = ()) -> Outcome | None:
+        if self._deaf is not None:
+            seconds = min(seconds, max(0.0, self._deaf - time.monotonic()))
+        if self._status in _readable([self._status, *also], seconds):
             word = os.read(self._status, 65536)
             self._words += word
             if self._started is None and self._words.startswith(b'{"started"'):
@@ -128,6 +129,7 @@ class RunningProcess:
                 return self._end()
         if self._deaf is not None and time.monotonic() > self._deaf:
             FORK_SERVER.kill(self.supervisor)
+            self._deaf = None
         return None
 
     def stop(self) -> None:
@@ -169,6 +171,14 @@ class RunningProcess:
                 seconds=ended - started,
             ),
         )
+
+
+def _readable(fds: Sequence[int], seconds: float) -> set[int]:
+    """Return which of these descriptors can be read, waiting for one; unlike select, with numbers of any size."""
+    poll = select.poll()
+    for fd in fds:
+        poll.register(fd, select.POLLIN)
+    return {fd for fd, _ in poll.poll(seconds * 1000)}
 
 
 def kill_strays(scratch: Path) -> int:

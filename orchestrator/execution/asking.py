@@ -82,6 +82,7 @@ def pipes_extras(
         "team": contract.team,
         "step": step.name,
         "attempt": attempt,
+        "accepts": ["log_timestamp"],
         "checks": [{"asset": a, "name": n, "blocking": (a, n) in asked.blocking} for a, n in asked.checks],
         "declared": {
             "assets": sorted(asked.declared_assets),

@@ -5,6 +5,8 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+from orchestrator.execution.changes import Changes
+
 CHUNK = 1 << 20
 # A line is held in memory as a whole, and as JSON takes many times its size.
 MAX_LINE = 16 << 20
@@ -22,6 +24,7 @@ class MessageFile:
         self.path = path
         fd = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         self._file = os.fdopen(fd, "rb", buffering=0)
+        self.changes = Changes(path)
         self._parts: list[bytes] = []
         self._length = 0
         self._made = os.fstat(fd)
@@ -71,3 +74,4 @@ class MessageFile:
 
     def close(self) -> None:
         self._file.close()
+        self.changes.close()

@@ -1,5 +1,7 @@
 """Puts what a workload reports on Dagster's record, as it arrives."""
 
+import logging
+import math
 import os
 import time
 from collections.abc import Iterator, Mapping
@@ -57,6 +59,7 @@ class Recorder:
     logs: StepLogs
     circumstances: Circumstances
     redactor: Redactor
+    launched: float = field(default_factory=time.time)
     versions: dict[str, str] = field(default_factory=dict)
     _logged: int = 0
     _early: list[CheckReport] = field(default_factory=list)
@@ -82,6 +85,10 @@ class Recorder:
                 yield from self._checked(event)
             else:
                 self._early.append(event)
+
+    def due(self) -> float:
+        """Return the seconds until a materialization has waited long enough; infinite if none waits."""
+        return min((held.until for held in self._held.values()), default=math.inf) - time.monotonic()
 
     def overdue(self) -> Iterator[Any]:
         """Yield the materializations that have waited long enough, without what only the step's end can tell."""
@@ -121,9 +128,16 @@ class Recorder:
             self.context.log.warning(f"{MAX_LOG_EVENTS} log messages are on record; more are in the step's stderr")
         self._logged += 1
         if self._logged <= MAX_LOG_EVENTS:
-            getattr(self.context.log, event.level)(text)
+            log, level = self.context.log, logging.getLevelNamesMapping()[event.level.upper()]
+            record = log.makeRecord(log.name, level, "", 0, text, (), None)
+            record.created = self._said_at(event.timestamp, record.created)
+            log.handle(record)
         else:
             os.write(self.logs.stderr, f"{event.level}: {text}\n".encode("utf-8", "replace"))
+
+    def _said_at(self, said: float | None, now: float) -> float:
+        """Return when a message was sent, by the workload's clock if that can be: not before its launch, not later."""
+        return said if said is not None and self.launched <= said <= now else now
 
     def _hold(self, event: Materialization) -> None:
         key = event.asset_key

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, StrictBool, StrictStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictStr, ValidationError
 
 MAX_VIOLATIONS, MAX_TEXT = 20, 1000
 LEVELS = ("debug", "info", "warning", "error", "critical")
@@ -48,10 +48,15 @@ class CheckReport(_Params):
 
 
 class LogLine(_Params):
-    """A log message of the workload. `level` is one of Python's level names in lower case."""
+    """A log message of the workload. `level` is one of Python's level names in lower case.
+
+    `timestamp` is when it was sent, in seconds since the epoch; a workload may say it where the context's extras hold
+    "log_timestamp" in `accepts`.
+    """
 
     message: StrictStr
     level: StrictStr = "info"
+    timestamp: float | None = Field(default=None, strict=True)
 
 
 class StreamText(_Params):
@@ -192,7 +197,7 @@ class Report:
             if level not in LEVELS:
                 self.violated(f"sent a log message with the unknown level {event.level!r}")
                 level = "info"
-            return LogLine(message=event.message, level=level)
+            return event.model_copy(update={"level": level})
         if isinstance(event, Materialization):
             return self._accept_materialization(event)
         if isinstance(event, CheckReport):

@@ -1,5 +1,6 @@
 """What the steps of one run share while it executes: whether it was cancelled, and the stores it holds."""
 
+import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,6 +23,32 @@ class StepLogs:
     stderr: int
 
 
+class Cancellation:
+    """Set once; from then on its descriptor can be read, which wakes whoever waits for something else as well."""
+
+    def __init__(self) -> None:
+        self._set = threading.Event()
+        self._read, self._write = os.pipe()
+
+    def set(self) -> None:
+        if not self._set.is_set():
+            self._set.set()
+            os.write(self._write, b"c")
+
+    def is_set(self) -> bool:
+        return self._set.is_set()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        return self._set.wait(timeout)
+
+    def fileno(self) -> int:
+        return self._read
+
+    def close(self) -> None:
+        for fd in (self._read, self._write):
+            os.close(fd)
+
+
 @dataclass
 class RunState:
     """One executing run.
@@ -32,8 +59,13 @@ class RunState:
 
     stores: StoreLocks
     provenance: Provenance = field(default_factory=Provenance)
-    cancel: threading.Event = field(default_factory=threading.Event)
+    cancel: Cancellation = field(default_factory=Cancellation)
     looks_itself: bool = False
+
+    def close(self) -> None:
+        """Give back the stores and what else the run holds."""
+        self.stores.release()
+        self.cancel.close()
 
     def cancelled(self) -> bool:
         return self.cancel.is_set() or (self.looks_itself and check_captured_interrupt())
@@ -58,4 +90,4 @@ def run_state(holder: str) -> Iterator[RunState]:
     try:
         yield state
     finally:
-        state.stores.release()
+        state.close()

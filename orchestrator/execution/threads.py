@@ -107,7 +107,7 @@ class ThreadExecutor(Executor):
         state = RunState(StoreLocks(f"run {run.run_id} ({run.job_name})"))
         running = _Threads(state, _created(job_context))
         with ExitStack() as stack:
-            stack.callback(state.stores.release)
+            stack.callback(state.close)
             stack.callback(job_context.instance.event_log_storage.free_concurrency_slots_for_run, run.run_id)
             stack.callback(running.finish)
             slots = stack.enter_context(InstanceConcurrencyContext(job_context.instance, run))

@@ -1,5 +1,6 @@
 """Stands by while a workload runs: takes its messages as they come, and stops it when it must not go on."""
 
+import math
 import time
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
@@ -13,7 +14,8 @@ from orchestrator.execution.recording import Recorder
 from orchestrator.execution.report import Report
 from orchestrator.execution.run_state import RunState
 
-WATCH_SECONDS = 0.05
+# How often it looks at what the kernel does not tell of; and the longest it waits in any case.
+WATCH_SECONDS, LONGEST_SECONDS = 0.05, 5.0
 # A flood of messages is taken in slices, so that deadlines and cancellation are seen in between.
 SLICE_SECONDS = 0.2
 
@@ -33,11 +35,13 @@ class StepWatch:
         deadlines = _Deadlines(self.limits)
         stopped: Stopped | None = None
         outcome: Outcome | None = None
-        lines = self.messages.lines()
+        lines: Iterator[bytes] | None = None
         try:
             while outcome is None:
-                outcome = running.wait(WATCH_SECONDS)
-                lines = yield from self._take(lines, SLICE_SECONDS)
+                pause = self._pause(deadlines, stopped) if lines is None else 0.0
+                outcome = running.wait(pause, self._wakes(stopped))
+                self.messages.changes.seen()
+                lines = yield from self._take(lines or self.messages.lines(), SLICE_SECONDS)
                 yield from self.recorder.overdue()
                 if outcome is None and stopped is None:
                     stopped = Stopped.CANCELLED if self.state.cancelled() else deadlines.passed(running.started)
@@ -50,7 +54,8 @@ class StepWatch:
             _end(running, outcome)
             raise
         # Once it is over, no more can come than what the file holds.
-        yield from self._take(lines, None)
+        if lines is not None:
+            yield from self._take(lines, None)
         yield from self._take(self.messages.lines(), None)
         if self.messages.rest():
             yield from self.recorder.take(self.messages.rest())
@@ -59,14 +64,26 @@ class StepWatch:
             outcome = replace(outcome, stopped=outcome.stopped or stopped)
         return outcome
 
-    def _take(self, lines: Iterator[bytes], seconds: float | None) -> Generator[Any, None, Iterator[bytes]]:
-        """Take lines until there are none for now, or time is up; return where to go on."""
+    def _wakes(self, stopped: Stopped | None) -> list[int]:
+        """Return the descriptors that tell of messages, and of the run's cancellation as long as it is news."""
+        found = [] if self.messages.changes.fd is None else [self.messages.changes.fd]
+        return found if stopped is not None else [*found, self.state.cancel.fileno()]
+
+    def _pause(self, deadlines: "_Deadlines", stopped: Stopped | None) -> float:
+        """Return how long there is nothing to do unless the kernel tells."""
+        if self.messages.changes.fd is None or self.state.looks_itself:
+            return WATCH_SECONDS
+        left = deadlines.left() if stopped is None else LONGEST_SECONDS
+        return max(0.0, min(LONGEST_SECONDS, left, self.recorder.due()))
+
+    def _take(self, lines: Iterator[bytes], seconds: float | None) -> Generator[Any, None, Iterator[bytes] | None]:
+        """Take lines until there are none for now, or time is up; return where to go on, or None if there are none."""
         until = None if seconds is None else time.monotonic() + seconds
         for line in lines:
             yield from self.recorder.take(line)
             if until is not None and time.monotonic() > until:
                 return lines
-        return self.messages.lines()
+        return None
 
     def _look_at_the_file(self) -> None:
         """Put on record what was done to the messages file itself."""
@@ -87,6 +104,13 @@ class _Deadlines:
         self._limits = limits
         self._launched = time.monotonic()
         self._started: float | None = None
+
+    def left(self) -> float:
+        """Return the seconds until the next deadline; infinite if there is none."""
+        since, allowed = self._launched, self._limits.start_timeout
+        if self._started is not None:
+            since, allowed = self._started, self._limits.timeout
+        return math.inf if allowed is None else since + allowed - time.monotonic()
 
     def passed(self, started: bool) -> Stopped | None:
         """Return which deadline has passed, if one has."""

@@ -60,7 +60,7 @@ class Prewarmed:
         """
         from orchestrator import definitions
         from orchestrator.execution.platform import load_platform
-        from orchestrator.launching.worker import import_ahead
+        from orchestrator.launching.worker import rehearse
 
         self.stamp = stamp(self.settings)
         platform = load_platform()
@@ -70,7 +70,7 @@ class Prewarmed:
                 loaded = definitions.team_definitions(team, platform)
                 loaded.get_repository_def().get_all_jobs()
                 setattr(definitions, team, loaded)
-        import_ahead(self.settings)
+        rehearse(self.settings)
         if len(list(Path("/proc/self/task").iterdir())) != 1:
             raise RuntimeError("more than one thread: not safe to fork")
         gc.collect()

@@ -1,12 +1,15 @@
 """A run worker that was forked: executes one run on the instance that it is told, as Dagster's own worker does."""
 
-import importlib
 import os
 from collections.abc import Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
+import dagster as dg
 from dagster import DagsterInstance
 
+from orchestrator.backends import backend_of
 from orchestrator.execution.dagster_internals import (
     EngineEventData,
     InstanceRef,
@@ -16,16 +19,7 @@ from orchestrator.execution.dagster_internals import (
     core_execute_run,
     deserialize_value,
 )
-from orchestrator.settings import Settings
-
-# What a run imports when it first needs it.
-AHEAD = (
-    "alembic.command",
-    "alembic.config",
-    "orchestrator.backends.sandbox",
-    "orchestrator.backends.subprocess",
-    "sqlalchemy.dialects.sqlite",
-)
+from orchestrator.settings import Settings, read_settings
 
 
 def execute(request: Mapping[str, Any]) -> None:
@@ -33,6 +27,7 @@ def execute(request: Mapping[str, Any]) -> None:
 
     Dagster puts on record whatever goes wrong with it, and so does what raises here.
     """
+    backend_of(read_settings()).expect()
     reference = deserialize_value(request["instance"], InstanceRef)
     with DagsterInstance.from_ref(reference) as instance, capture_interrupts():
         run = instance.get_run_by_id(request["run"])
@@ -49,10 +44,15 @@ def execute(request: Mapping[str, Any]) -> None:
             pass
 
 
-def import_ahead(settings: Settings) -> None:
-    """Import what a run would, and try the sandbox; connects to nothing and starts no thread."""
-    for name in AHEAD:
-        importlib.import_module(name)
-    from orchestrator.backends import backend_of
+def rehearse(settings: Settings) -> None:
+    """Do what a run does, on an instance that is thrown away: afterwards all that it needs has been imported."""
 
+    @dg.asset
+    def nothing() -> None: ...
+
+    quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+    with TemporaryDirectory() as folder:
+        (Path(folder) / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
+        with DagsterInstance.from_config(folder) as instance:
+            dg.materialize([nothing], instance=instance, run_config=quiet)
     _ = backend_of(settings).tier
