@@ -77,6 +77,33 @@ def sandbox_argv(bwrap: str, launch: Launch, hidden: Sequence[Path] = ()) -> lis
     argv += ["--proc", "/proc", "--ro-bind", "/proc/sys", "/proc/sys"]
     argv += ["--dev", "/dev", "--size", str(shared_memory), "--perms", "1777", "--tmpfs", "/dev/shm"]
     argv += ["--remount-ro", "/dev", "--ro-bind-try", PROCESSORS, PROCESSORS]
+    system, emptied = _system(tuple(hidden))
+    argv += [*system, "--bind", str(launch.scratch / "tmp"), "/tmp"]
+    if launch.network:
+        argv += ["--ro-bind-try", CERTIFICATES, CERTIFICATES]
+        resolver = RESOLVER.resolve()
+        if not _is_system(resolver):
+            argv += ["--ro-bind-try", str(resolver), str(resolver)]
+    for path in _needed(launch.folder):
+        argv += ["--ro-bind", path, path]
+    argv += ["--ro-bind", starter.__file__, STARTER]
+    argv += ["--bind", str(launch.scratch), str(launch.scratch)]
+    for mount in launch.mounts:
+        argv += ["--bind" if mount.writable else "--ro-bind", str(mount.path), str(mount.path)]
+    argv += [word for folder in ["/", *emptied] for word in ("--remount-ro", folder)]
+    argv += ["--chdir", str(launch.folder), "--"]
+    return [*argv, str(_own_python()), "-I", "-S", STARTER]
+
+
+@cache
+def _own_python() -> Path:
+    return Path(sys.executable).resolve()
+
+
+@cache
+def _system(hidden: tuple[Path, ...]) -> tuple[list[str], list[str]]:
+    """Return the words that show the system's folders, and those of its folders that show empty."""
+    argv: list[str] = []
     for system in map(Path, SYSTEM):
         if system.is_symlink():
             argv += ["--symlink", str(system.readlink()), str(system)]
@@ -90,22 +117,21 @@ def sandbox_argv(bwrap: str, launch: Launch, hidden: Sequence[Path] = ()) -> lis
             argv += ["--ro-bind", "/dev/null", str(secret)]
     emptied += [str(folder) for folder in hidden if _is_system(folder)]
     argv += [word for folder in emptied for word in ("--tmpfs", folder)]
-    argv += ["--bind", str(launch.scratch / "tmp"), "/tmp"]
-    if launch.network:
-        argv += ["--ro-bind-try", CERTIFICATES, CERTIFICATES]
-        resolver = RESOLVER.resolve()
-        if not _is_system(resolver):
-            argv += ["--ro-bind-try", str(resolver), str(resolver)]
-    own = Path(sys.executable).resolve()
-    for path in dict.fromkeys([*_installation(own), *_environment(launch.folder), launch.folder]):
-        argv += ["--ro-bind", str(path), str(path)]
-    argv += ["--ro-bind", starter.__file__, STARTER]
-    argv += ["--bind", str(launch.scratch), str(launch.scratch)]
-    for mount in launch.mounts:
-        argv += ["--bind" if mount.writable else "--ro-bind", str(mount.path), str(mount.path)]
-    argv += [word for folder in ["/", *emptied] for word in ("--remount-ro", folder)]
-    argv += ["--chdir", str(launch.folder), "--"]
-    return [*argv, str(own), "-I", "-S", STARTER]
+    return argv, emptied
+
+
+# What was found for a project, and of what age its environment was then.
+_found: dict[Path, tuple[object, list[str]]] = {}
+
+
+def _needed(folder: Path) -> list[str]:
+    """Return what a project consists of: itself, its environment, and the platform's own Python for the starter."""
+    packages = sorted((folder / ".venv" / "lib").glob("python3*/site-packages"))
+    age = [(path, path.stat().st_mtime_ns) for path in [*packages, folder / ".venv" / "bin"] if path.exists()]
+    if folder not in _found or _found[folder][0] != age:
+        paths = dict.fromkeys([*_installation(_own_python()), *_environment(folder), folder])
+        _found[folder] = (age, [str(path) for path in paths])
+    return _found[folder][1]
 
 
 def _environment(folder: Path) -> Iterator[Path]:

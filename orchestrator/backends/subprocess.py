@@ -20,6 +20,8 @@ from orchestrator.backends.supervision.cgroups import remove_fence
 LAUNCH_VARIABLE = "BULKHEAD_LAUNCH"
 # What a supervisor that was told to stop may take longer than its two graces.
 DEAF_SECONDS = 10.0
+# With this ends what a supervisor says; its end of the pipe may stay open a moment longer.
+LAST_WORD = b'"last": true}\n'
 BROKEN = {
     "memory": Stopped.OUT_OF_MEMORY,
     "cpu": Stopped.CPU_TIME,
@@ -125,7 +127,7 @@ class RunningProcess:
             self._words += word
             if self._started is None and self._words.startswith(b'{"started"'):
                 self._started = time.monotonic()
-            if not word:
+            if not word or self._words.endswith(LAST_WORD):
                 return self._end()
         if self._deaf is not None and time.monotonic() > self._deaf:
             FORK_SERVER.kill(self.supervisor)

@@ -34,12 +34,9 @@ class Provenance:
                 keys.append(other)
         self._known |= dict.fromkeys(keys)
         for record in context.instance.get_asset_records(keys):
-            entry = record.asset_entry
-            newest = entry.last_materialization_record or context.instance.get_latest_data_version_record(
-                entry.asset_key
-            )
+            newest = record.asset_entry.last_materialization_record
             if newest is not None:
-                self._known[entry.asset_key] = extract_data_provenance_from_entry(newest.event_log_entry)
+                self._known[record.asset_entry.asset_key] = extract_data_provenance_from_entry(newest.event_log_entry)
 
 
 class WithProvenance:

@@ -9,6 +9,7 @@ over: from then on every event says so.
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import cache
 from typing import Any
 
 from sqlalchemy import create_engine
@@ -27,7 +28,7 @@ from orchestrator.execution.dagster_internals import (
 
 MAX_BATCH = 200
 # What comes within this time is stored together, and not while a step that has just ended makes way for the next.
-LINGER_SECONDS = 0.03
+LINGER_SECONDS = 0.2
 # Whoever waits for the queue looks this often whether its thread still lives.
 PATIENCE_SECONDS = 5.0
 
@@ -48,13 +49,15 @@ def write_behind(storage: EventLogStorage) -> Iterator[None]:
     # These shadow the methods of its class, for this object alone.
     own: Any = storage
     own.store_event, own._connect = writer.put, writer.connect
+    # Both ask the database about its schema for each event; the schema stays as it is while a run executes.
+    own.has_table, own.has_secondary_index = cache(storage.has_table), cache(storage.has_secondary_index)
     try:
         yield
     finally:
         try:
             writer.close()
         finally:
-            del own.store_event, own._connect
+            del own.store_event, own._connect, own.has_table, own.has_secondary_index
 
 
 class EventWriter:

@@ -6,7 +6,7 @@ Asked over a socket. A request is a length (4 bytes, big end first) and that man
     {"kill": pid}                       a supervisor that does not hear; no answer
 
 An answer is a line of JSON; {"refused": text} if no process could be forked. End of file ends the server. It ends no
-supervisor: each has its own lifeline.
+supervisor that holds a launch: each has its own lifeline. One more is always there already, waiting for the next.
 """
 
 import contextlib
@@ -23,6 +23,8 @@ from .starter import prctl
 from .supervisor import PR_SET_CHILD_SUBREAPER, Supervisor
 
 FDS = 4
+# No other request than a launch is this long.
+SHORT = 100
 
 
 class Server:
@@ -31,6 +33,7 @@ class Server:
     def __init__(self, channel: socket.socket) -> None:
         self.channel = channel
         self.children: set[int] = set()
+        self.spare: tuple[int, socket.socket] | None = None
         self.wakeup, self.wake = os.pipe()
         for fd in (self.wakeup, self.wake):
             os.set_blocking(fd, False)
@@ -41,6 +44,7 @@ class Server:
         signal.signal(signal.SIGCHLD, lambda *_: None)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
+        self._fork_spare()
         while True:
             ready = select.select([self.channel.fileno(), self.wakeup], [], [])[0]
             if self.wakeup in ready:
@@ -55,24 +59,48 @@ class Server:
         header, fds, _, _ = socket.recv_fds(self.channel, 4, FDS)
         if len(header) < 4:
             return False
-        request = json.loads(_exactly(self.channel, int.from_bytes(header, "big")))
+        body = _exactly(self.channel, int.from_bytes(header, "big"))
+        request = json.loads(body) if len(body) < SHORT else {}
         if "kill" in request:
             if request["kill"] in self.children:
                 os.kill(request["kill"], signal.SIGKILL)
             return True
+        self.channel.sendall(json.dumps(self._launch(header, body, fds)).encode() + b"\n")
+        for fd in fds:
+            os.close(fd)
+        self._fork_spare()
+        return True
+
+    def _launch(self, header: bytes, body: bytes, fds: list[int]) -> dict[str, Any]:
+        """Hand a launch to the spare supervisor, or to a new one if something killed it."""
+        for _ in range(2):
+            if self.spare is None and (refused := self._fork_spare()):
+                return {"refused": refused}
+            assert self.spare is not None
+            pid, its = self.spare
+            self.spare = None
+            with its, contextlib.suppress(OSError):
+                socket.send_fds(its, [header], fds)
+                its.sendall(body)
+                return {"pid": pid}
+        return {"refused": "its supervisor was killed before it could start"}
+
+    def _fork_spare(self) -> str:
+        """Fork a supervisor that waits for its launch; return why not, or nothing."""
+        own, its = socket.socketpair()
         try:
             pid = os.fork()
         except OSError as error:
-            answer: dict[str, Any] = {"refused": str(error)}
-        else:
-            if pid == 0:
-                _become_supervisor(request, fds, [self.channel.fileno(), self.wakeup, self.wake])
-            self.children.add(pid)
-            answer = {"pid": pid}
-        for fd in fds:
-            os.close(fd)
-        self.channel.sendall(json.dumps(answer).encode() + b"\n")
-        return True
+            own.close()
+            its.close()
+            return str(error)
+        if pid == 0:
+            own.close()
+            _become_supervisor(its, [self.channel.fileno(), self.wakeup, self.wake])
+        its.close()
+        self.children.add(pid)
+        self.spare = (pid, own)
+        return ""
 
     def _reap(self) -> None:
         with contextlib.suppress(ChildProcessError):
@@ -80,22 +108,26 @@ class Server:
                 self.children.discard(pid)
 
 
-def _become_supervisor(request: dict[str, Any], fds: list[int], foreign: list[int]) -> None:
-    """Hold one launch, and end. `fds` are its four descriptors, `foreign` those of the server."""
+def _become_supervisor(channel: socket.socket, foreign: list[int]) -> None:
+    """Wait for a launch, hold it, and end. `foreign` are descriptors of the server."""
     code = 1
     try:
         signal.set_wakeup_fd(-1)
         for fd in foreign:
             os.close(fd)
         os.setsid()
-        os.dup2(fds[0], 1)
-        os.dup2(fds[1], 2)
-        for fd in fds[:2]:
+        prctl(PR_SET_CHILD_SUBREAPER, 1)
+        header, fds, _, _ = socket.recv_fds(channel, 4, FDS)
+        if len(header) < 4:
+            os._exit(0)
+        request = json.loads(_exactly(channel, int.from_bytes(header, "big")))
+        channel.close()
+        for fd, standard in zip(fds[:2], (1, 2), strict=True):
+            os.dup2(fd, standard)
             os.close(fd)
         for fd in fds[2:]:
             os.set_inheritable(fd, False)
         os.chdir(request["folder"])
-        prctl(PR_SET_CHILD_SUBREAPER, 1)
         Supervisor(request["launch"], lifeline=fds[2], status=fds[3]).hold()
         code = 0
     except BaseException:  # noqa: BLE001 (the child must never return)

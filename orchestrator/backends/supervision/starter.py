@@ -17,6 +17,7 @@ import resource
 import sys
 from collections.abc import Callable, Mapping
 
+LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE = 1, 4
 # The kernel's out-of-memory killer takes a workload before it takes the platform.
 KILL_ME_FIRST = b"800"
@@ -29,8 +30,8 @@ class StartError(Exception):
 
 def prctl(option: int, value: int) -> None:
     """Call prctl where there is one."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
+    if LIBC is not None:
+        LIBC.prctl(option, value, 0, 0, 0)
 
 
 def start(

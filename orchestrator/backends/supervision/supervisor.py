@@ -94,7 +94,7 @@ class Supervisor:
         self.watch.count_disk(self.disk.fills([], self._output()))
         if self.watch.fence is not None:
             self.watch.fence.remove()
-        self.tell(self.failed or self._account(left))
+        self.tell({**(self.failed or self._account(left)), "last": True})
 
     def _runs(self) -> bool:
         return self.ended is None and self.failed is None
