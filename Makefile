@@ -10,7 +10,7 @@ export UV_PYTHON_DOWNLOADS := never
 export UV_COMPILE_BYTECODE := 1
 unexport VIRTUAL_ENV
 
-.PHONY: help setup demo test conformance ui check lint clean
+.PHONY: help setup demo test conformance bench ui check lint clean
 
 help: ## List the targets.
 	@grep -hE '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed 's/:.*## /\t/' | expand -t 12
@@ -35,6 +35,9 @@ test: setup ## Run every test that needs no engine: the platform's, and each wor
 
 conformance: setup ## Run every case on Dagster's stock client and on Bulkhead; write docs/conformance.md.
 	.venv/bin/python -m tests.conformance.report docs/conformance.md
+
+bench: setup ## Measure beside bare processes and stock Dagster; write docs/performance.md (about 20 minutes).
+	.venv/bin/python -m tests.bench.report docs/performance.md
 
 lint: setup ## Format check, lint, types, import boundaries.
 	.venv/bin/ruff format --check .

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from time import perf_counter
 from typing import Any
 
@@ -87,12 +88,14 @@ def run_bulkhead(root: Path, **env: str) -> float:
 def run_stock(steps: Steps, executor: str, slots: int) -> float:
     """Run the same steps on stock Dagster with `PipesSubprocessClient`, in a process of its own; return the same."""
     spec = {"steps": steps.named(), "executor": executor, "slots": slots}
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.bench.stock", json.dumps(spec)], cwd=REPOSITORY, capture_output=True, text=True
-    )
-    if done.returncode:
-        raise RuntimeError(f"stock Dagster failed: {done.stdout[-2000:]}{done.stderr[-2000:]}")
-    starts, ends = json.loads(done.stdout.splitlines()[-1])
+    with TemporaryDirectory() as home:
+        result, log = Path(home) / "result.json", Path(home) / "log"
+        with log.open("wb") as out:
+            command = [sys.executable, "-m", "tests.bench.stock", json.dumps(spec), str(result)]
+            done = subprocess.run(command, cwd=REPOSITORY, stdout=out, stderr=out)
+        if done.returncode:
+            raise RuntimeError(f"stock Dagster failed: {log.read_bytes()[-2000:].decode(errors='replace')}")
+        starts, ends = json.loads(result.read_text(encoding="utf-8"))
     return between(starts, ends)
 
 

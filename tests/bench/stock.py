@@ -1,4 +1,4 @@
-"""Steps on stock Dagster: `python -m tests.bench.stock SPEC` prints when its steps started and ended, in JSON.
+"""Steps on stock Dagster: `python -m tests.bench.stock SPEC FILE` writes when its steps started and ended, in JSON.
 
 SPEC is JSON: `steps` (name, command, dependencies), `executor` (in_process or multiprocess) and `slots`.
 """
@@ -7,7 +7,6 @@ import json
 import os
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ import dagster as dg
 
 from tests.bench.jobs import ENVIRONMENT, PROGRAMS
 
-SPEC, HOLD = "BENCH_SPEC", "BENCH_HOLD"
+SPEC = "BENCH_SPEC"
 
 
 def asset(name: str, command: list[str], deps: list[str]) -> dg.AssetsDefinition:
@@ -66,8 +65,7 @@ def main() -> None:
             records = instance.all_logs(done.run_id)
     kinds = {kind: [r.timestamp for r in records if r.dagster_event and r.dagster_event.event_type_value == kind]
              for kind in ("STEP_START", "STEP_SUCCESS")}  # fmt: skip
-    print(json.dumps([kinds["STEP_START"], kinds["STEP_SUCCESS"]]))
-    time.sleep(float(os.environ.get(HOLD, "0")))
+    Path(sys.argv[2]).write_text(json.dumps([kinds["STEP_START"], kinds["STEP_SUCCESS"]]), encoding="utf-8")
 
 
 if __name__ == "__main__":
