@@ -43,6 +43,14 @@ class Backend(Protocol):
         """Make ready for a launch that follows soon. Returns at once and raises nothing."""
         ...
 
+    def make_ready(self, launch: Launch) -> None:
+        """Prepare what a launch like this one will need; its command and environment do not count. Returns at once."""
+        ...
+
+    def discard(self) -> None:
+        """Undo what was made ready and never used; return when it is gone."""
+        ...
+
     def start(self, launch: Launch) -> Running:
         """Start one workload.
 

@@ -51,6 +51,18 @@ class ForkServer:
             raise OSError(answer["refused"])
         return int(answer["pid"])
 
+    def make_ready(self, wrap: Sequence[str], mark: Mapping[str, str]) -> None:
+        """Have a sandbox started for a launch with the same `wrap`; `mark` is the environment of its processes."""
+        with self._lock, contextlib.suppress(OSError):
+            if self._channel is not None and self._owner == os.getpid():
+                self._send(json.dumps({"ready": list(wrap), "mark": dict(mark)}).encode(), ())
+
+    def discard(self) -> None:
+        """End a sandbox that was made ready and not used; return when it is gone."""
+        with self._lock, contextlib.suppress(OSError, ValueError):
+            if self._channel is not None and self._owner == os.getpid():
+                self._ask(b'{"discard": true}', ())
+
     def kill(self, pid: int) -> None:
         """Kill a supervisor that does not hear, if it still runs."""
         with self._lock, contextlib.suppress(OSError):

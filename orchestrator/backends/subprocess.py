@@ -54,6 +54,7 @@ def supervisor_spec(program: str, launch: Launch, wrap: Sequence[str]) -> dict[s
         "argv": [program, *launch.argv[1:]],
         "env": {**launch.env, LAUNCH_VARIABLE: str(launch.scratch)},
         "wrap": list(wrap),
+        "mark": {LAUNCH_VARIABLE: str(launch.scratch)},
         "limits": {
             "memory": limits.memory,
             "cpu": limits.cpu_time,
@@ -84,6 +85,15 @@ class SubprocessBackend:
 
     def expect(self) -> None:
         FORK_SERVER.expect()
+
+    def make_ready(self, launch: Launch) -> None:
+        bwrap = find_sandbox().bwrap if self.sandboxed else None
+        if bwrap is not None and not launch.limits.at_once:
+            mark = {LAUNCH_VARIABLE: str(launch.scratch)}
+            FORK_SERVER.make_ready(sandbox_argv(bwrap, launch, self.hidden), mark)
+
+    def discard(self) -> None:
+        FORK_SERVER.discard()
 
     def start(self, launch: Launch) -> "RunningProcess":
         program = find_command(launch)

@@ -46,6 +46,11 @@ class StepFolder:
         return self.scratch / SECRETS if self.secrets else None
 
     @property
+    def lasting(self) -> tuple[Mount, ...]:
+        """Its mounts without what it publishes."""
+        return tuple(mount for mount in self.mounts if mount.path not in self.staged.values())
+
+    @property
     def result(self) -> Path:
         """Where a program without Pipes may write what it made."""
         return self.scratch / "result.json"
@@ -53,6 +58,16 @@ class StepFolder:
     @property
     def messages(self) -> Path:
         return self.scratch / "messages.jsonl"
+
+
+def new_scratch(settings: Settings, team: str) -> Path:
+    """Return a new scratch folder for a step of a team; it belongs to this process."""
+    settings.steps.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix=f"{team}-", dir=settings.steps))
+    own_folder(scratch)
+    for name in ("home", "tmp"):
+        (scratch / name).mkdir()
+    return scratch
 
 
 @contextmanager
@@ -63,20 +78,16 @@ def step_folder(
     asked: Asked,
     config: Mapping[str, Any],
     context: Mapping[str, Any],
+    scratch: Path,
 ) -> Iterator[StepFolder]:
-    """Make the scratch folder of one attempt; remove it, and whatever was staged and not published, at the end.
+    """Fill the scratch folder of one attempt; remove it, and whatever was staged and not published, at the end.
 
     Raises:
         LaunchError: a secret or an input dataset is missing.
     """
-    settings.steps.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=f"{contract.team}-{step.name}-", dir=settings.steps))
     staged: dict[str, Path] = {}
     try:
-        own_folder(scratch)
         (scratch / "context.json").write_text(json.dumps(context), encoding="utf-8")
-        for name in ("home", "tmp"):
-            (scratch / name).mkdir()
         secrets = find_secrets(settings, contract.secrets)
         inputs = _inputs(settings, contract, step, asked)
         stores = {name: _store(settings, contract, name) for name in contract.stores}

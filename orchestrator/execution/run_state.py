@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
+from orchestrator.execution.ahead import Ahead
 from orchestrator.execution.dagster_internals import check_captured_interrupt
 from orchestrator.execution.provenance import Provenance
 from orchestrator.execution.stores import StoreLocks
@@ -61,9 +62,12 @@ class RunState:
     provenance: Provenance = field(default_factory=Provenance)
     cancel: Cancellation = field(default_factory=Cancellation)
     looks_itself: bool = False
+    to_come: int = 0
+    ahead: Ahead = field(default_factory=Ahead)
 
     def close(self) -> None:
         """Give back the stores and what else the run holds."""
+        self.ahead.undo()
         self.stores.release()
         self.cancel.close()
 

@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -24,7 +25,7 @@ from orchestrator.execution.platform import Platform
 from orchestrator.execution.provenance import WithProvenance
 from orchestrator.execution.recording import Recorder
 from orchestrator.execution.report import Asked, Report
-from orchestrator.execution.resolve import StepFolder, step_folder
+from orchestrator.execution.resolve import StepFolder, new_scratch, step_folder
 from orchestrator.execution.result_file import ResultError, result_messages
 from orchestrator.execution.run_state import INPUT_VERSIONS, LOGS, READY, RunState, StepLogs, run_state
 from orchestrator.execution.usage import PREFIX, Circumstances, in_words, measured
@@ -112,8 +113,9 @@ class StepRun:
             try:
                 backend = backend_of(self.platform.settings)
                 config = dict(self.context.op_execution_context.op_config or {})
+                scratch = state.ahead.scratch(self.contract.team, self._new_scratch)
                 folder = stack.enter_context(
-                    step_folder(self.platform.settings, self.contract, self.step, self.asked, config, pipes)
+                    step_folder(self.platform.settings, self.contract, self.step, self.asked, config, pipes, scratch)
                 )
                 logs = _logs(folder, stack)
                 redactor = Redactor(list(folder.secrets.values()))
@@ -127,6 +129,8 @@ class StepRun:
                 self.context.log.debug(f"launching: {' '.join(launch.argv)}")
                 watch = StepWatch(self.limits, messages, recorder, self.report, state)
                 running = backend.start(launch)
+                if state.to_come > 0:
+                    state.ahead.make_ready(backend, launch, folder.lasting, self._new_scratch)
                 if (read_input_versions := INPUT_VERSIONS.get()) is not None:
                     read_input_versions()
                 outcome = yield from watch.over(running)
@@ -146,6 +150,9 @@ class StepRun:
                 yield from recorder.missing_results()
                 raise self._failed(verdict, outcome, launch, folder, partition, redactor)
             self.context.log.debug(f"step used: {in_words(outcome.usage, self.limits)}")
+
+    def _new_scratch(self) -> Path:
+        return new_scratch(self.platform.settings, self.contract.team)
 
     def _circumstances(self, backend: Backend) -> Circumstances:
         now = time.time()

@@ -105,6 +105,7 @@ class ThreadExecutor(Executor):
     def _iterate(self, job_context: PlanExecutionContext, execution_plan: ExecutionPlan) -> Iterator[DagsterEvent]:
         run = job_context.dagster_run
         state = RunState(StoreLocks(f"run {run.run_id} ({run.job_name})"))
+        state.to_come = len(execution_plan.step_keys_to_execute)
         running = _Threads(state, _created(job_context))
         with ExitStack() as stack:
             stack.callback(state.close)
@@ -162,6 +163,7 @@ class _Threads:
         before = [self.over.get(key, self.created) for key in context.step.get_execution_dependency_keys()]
         ready = max([self.over.pop(context.step.key, self.created), *before])
         name = f"step {context.step.key}"
+        self.state.to_come -= 1
         thread = threading.Thread(target=self._work, args=(context, ready), name=name, daemon=True)
         self.steps[context.step.key] = (thread, context, [])
         try:

@@ -33,9 +33,20 @@ class Stream:
         self.tail = b""
         self._kept = b""
 
+    def end_in(self, log: int, redactor: Redactor) -> None:
+        """Carry what comes to another log, by another redactor; takes over the descriptor."""
+        os.close(self.log)
+        self.log, self.redactor = log, redactor
+
     def release(self) -> None:
         """Let go of the pipe's write end, so that it ends with the workload."""
         os.dup2(self.log, self.fd)
+
+    def close(self) -> None:
+        """Let go of all, unread."""
+        os.dup2(self.log, self.fd)
+        os.close(self.log)
+        os.close(self.read)
 
     def carry(self) -> bool:
         """Carry what is there, up to a mebibyte; return whether there was anything."""

@@ -3,6 +3,8 @@
 Asked over a socket. A request is a length (4 bytes, big end first) and that many bytes of JSON:
 
     {"launch": spec, "folder": path}    with the descriptors stdout, stderr, lifeline, status; answer {"pid": n}
+    {"ready": wrap, "mark": env}        start a sandbox for the next launch already; no answer
+    {"discard": true}                   end a sandbox that was made ready; answer {"pid": 0} when it is gone
     {"kill": pid}                       a supervisor that does not hear; no answer
 
 An answer is a line of JSON; {"refused": text} if no process could be forked. End of file ends the server. It ends no
@@ -23,8 +25,6 @@ from .starter import prctl
 from .supervisor import PR_SET_CHILD_SUBREAPER, Supervisor
 
 FDS = 4
-# No other request than a launch is this long.
-SHORT = 100
 
 
 class Server:
@@ -60,10 +60,17 @@ class Server:
         if len(header) < 4:
             return False
         body = _exactly(self.channel, int.from_bytes(header, "big"))
-        request = json.loads(body) if len(body) < SHORT else {}
+        request = json.loads(body)
         if "kill" in request:
             if request["kill"] in self.children:
                 os.kill(request["kill"], signal.SIGKILL)
+            return True
+        if "ready" in request:
+            self._tell_spare(header, body)
+            return True
+        if "discard" in request:
+            self._discard()
+            self.channel.sendall(b'{"pid": 0}\n')
             return True
         self.channel.sendall(json.dumps(self._launch(header, body, fds)).encode() + b"\n")
         for fd in fds:
@@ -84,6 +91,22 @@ class Server:
                 its.sendall(body)
                 return {"pid": pid}
         return {"refused": "its supervisor was killed before it could start"}
+
+    def _tell_spare(self, header: bytes, body: bytes) -> None:
+        if self.spare is not None:
+            with contextlib.suppress(OSError):
+                self.spare[1].sendall(header + body)
+
+    def _discard(self) -> None:
+        """End the spare supervisor with all that it has made ready, and wait until that is gone."""
+        if self.spare is not None:
+            pid, its = self.spare
+            self.spare = None
+            its.close()
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, 0)
+            self.children.discard(pid)
+        self._fork_spare()
 
     def _fork_spare(self) -> str:
         """Fork a supervisor that waits for its launch; return why not, or nothing."""
@@ -117,18 +140,22 @@ def _become_supervisor(channel: socket.socket, foreign: list[int]) -> None:
             os.close(fd)
         os.setsid()
         prctl(PR_SET_CHILD_SUBREAPER, 1)
-        header, fds, _, _ = socket.recv_fds(channel, 4, FDS)
-        if len(header) < 4:
-            os._exit(0)
-        request = json.loads(_exactly(channel, int.from_bytes(header, "big")))
+        supervisor = Supervisor()
+        while True:
+            header, fds, _, _ = socket.recv_fds(channel, 4, FDS)
+            if len(header) < 4:
+                supervisor.discard()
+                os._exit(0)
+            request = json.loads(_exactly(channel, int.from_bytes(header, "big")))
+            if "launch" in request:
+                break
+            supervisor.make_ready(request["ready"], request["mark"])
         channel.close()
-        for fd, standard in zip(fds[:2], (1, 2), strict=True):
-            os.dup2(fd, standard)
-            os.close(fd)
-        for fd in fds[2:]:
+        for fd in fds:
             os.set_inheritable(fd, False)
         os.chdir(request["folder"])
-        Supervisor(request["launch"], lifeline=fds[2], status=fds[3]).hold()
+        supervisor.take(request["launch"], fds)
+        supervisor.hold()
         code = 0
     except BaseException:  # noqa: BLE001 (the child must never return)
         sys.excepthook(*sys.exc_info())

@@ -1,10 +1,10 @@
 """Starts the workload's process.
 
 The supervisor calls `start` itself. In a sandbox it cannot: there this file runs as a program of its own
-(`python -I -S starter.py STATUS OPEN_FILES NAMES COMMAND...`), is the workload's parent, and tells by the pipe STATUS,
-in JSON lines: {"pid": n, "starter": n}, then {"exit": n} or {"signal": n} with "cpu" (seconds) and "memory" (bytes of
-the largest process); or {"error": text} if nothing could be executed. NAMES are those of the workload's variables, with
-commas between; OPEN_FILES is a limit, or '-'.
+(`python -I -S starter.py STATUS LAUNCH`), is the workload's parent, and tells by the pipe STATUS, in JSON lines:
+{"pid": n, "starter": n}, then {"exit": n} or {"signal": n} with "cpu" (seconds) and "memory" (bytes of the largest
+process); or {"error": text} if nothing could be executed. From the pipe LAUNCH it reads what to start, as `packed`
+writes it; it may have to wait for that, and ends if nothing comes.
 
 It stands between every sandboxed step and its start, so it imports nothing slow: `signal` and `json` would take as long
 as the interpreter itself.
@@ -98,15 +98,31 @@ def largest(usage: resource.struct_rusage) -> int:
     return usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
+def packed(argv: list[str], env: Mapping[str, str], open_files: int | None) -> bytes:
+    """Return a command, its environment and its limit as the starter reads them: fields, with zero bytes between."""
+    variables = [f"{name}={value}" for name, value in env.items()]
+    fields = [str(open_files or ""), str(len(variables)), *variables, *argv]
+    return b"\0".join(os.fsencode(field) for field in fields)
+
+
+def unpacked(data: bytes) -> tuple[list[str], dict[str, str], int | None]:
+    """Return what `packed` was given."""
+    open_files, count, *fields = (os.fsdecode(field) for field in data.split(b"\0"))
+    variables, argv = fields[: int(count)], fields[int(count) :]
+    env = {name: value for name, _, value in (variable.partition("=") for variable in variables)}
+    return argv, env, int(open_files) if open_files else None
+
+
 def main() -> None:
     """Start the workload inside a sandbox, tell how it ended, and wait to be killed with what it left."""
-    told, open_files, names, *argv = sys.argv[1:]
-    status = int(told)
+    status, launch = (int(word) for word in sys.argv[1:])
     os.set_inheritable(status, False)
-    # Python itself adds LC_CTYPE to its environment when no locale is set.
-    env = {name: os.environ[name] for name in names.split(",") if name in os.environ}
+    with open(launch, "rb") as file:
+        data = file.read()
+    if not data:
+        return
     try:
-        child = start(argv, env, None if open_files == "-" else int(open_files))
+        child = start(*unpacked(data))
     except StartError as error:
         import json
 

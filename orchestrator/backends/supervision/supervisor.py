@@ -4,6 +4,7 @@ It is a subreaper: whatever the workload forks, daemons included, comes back to 
 one JSON object:
 
     argv, env      the command, and its whole environment
+    mark           the environment of the sandbox's own processes
     wrap           what stands before the starter in a sandbox: bwrap and its options; empty without a sandbox
     limits         memory, cpu, pids, open_files, output; None: no limit
     at_once        whether the kernel holds them from the start, or from the second measurement on
@@ -26,6 +27,7 @@ import resource
 import select
 import signal
 import time
+from collections.abc import Callable
 from typing import Any
 
 from .cgroups import make_fence
@@ -33,7 +35,7 @@ from .disk import Disk
 from .output import Stream
 from .processes import children, descendants, look, outside_pid
 from .redaction import Redactor
-from .starter import StartError, ended, largest, start
+from .starter import StartError, ended, largest, packed, start
 from .watch import SAMPLE_SECONDS, Watch
 
 PR_SET_CHILD_SUBREAPER = 36
@@ -50,14 +52,11 @@ class Supervisor:
     group. `wrappers` are the processes that belong to the sandbox and not to the workload.
     """
 
-    def __init__(self, spec: dict[str, Any], lifeline: int, status: int) -> None:
-        self.spec = spec
-        self.lifeline, self.status, self.grace = lifeline, status, spec["grace"]
-        fence = make_fence(spec["name"], *_fenced(spec)) if spec["at_once"] else None
-        self.watch = Watch(spec["limits"], fence, count_shared_memory=bool(spec["wrap"]))
-        self.messages = os.open(spec["messages"], os.O_RDONLY)
+    def __init__(self) -> None:
         self.child = self.group = 0
-        self.inner = -1
+        self.inner = self.launch = -1
+        self.sandboxed = False
+        self.ready: list[str] | None = None
         self.words = b""
         self.wrappers: frozenset[int] = frozenset()
         self.inside = (0.0, 0)
@@ -69,8 +68,41 @@ class Supervisor:
         signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
         for number in (signal.SIGCHLD, signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, lambda *_: None)
+        self.streams = [Stream(fd, Redactor([])) for fd in (1, 2)]
+
+    def make_ready(self, wrap: list[str], mark: dict[str, str]) -> None:
+        """Start a sandbox before its launch; `mark` is the environment of its own processes."""
+        with contextlib.suppress(StartError):
+            self._start_sandbox(wrap, mark, None)
+            self.ready = wrap
+
+    def discard(self) -> None:
+        """End a sandbox that was made ready for nothing."""
+        if self.ready is not None:
+            self.ready = None
+            for fd in (self.launch, self.inner):
+                if fd >= 0:
+                    os.close(fd)
+            self.inner = self.launch = -1
+            self._kill_everything()
+            self.child, self.sandboxed, self.ended, self.failed = 0, False, None, None
+            for stream in self.streams:
+                stream.close()
+            self.streams = [Stream(fd, Redactor([])) for fd in (1, 2)]
+
+    def take(self, spec: dict[str, Any], fds: list[int]) -> None:
+        """Take a launch: its specification, and the descriptors of its logs, its lifeline and its status."""
+        self._reap()
+        if self.ready != spec["wrap"] or spec["at_once"] or not self._runs():
+            self.discard()
+        self.spec = spec
+        self.lifeline, self.status, self.grace = fds[2], fds[3], spec["grace"]
+        fence = make_fence(spec["name"], *_fenced(spec)) if spec["at_once"] else None
+        self.watch = Watch(spec["limits"], fence, count_shared_memory=bool(spec["wrap"]))
+        self.messages = os.open(spec["messages"], os.O_RDONLY)
         redactor = Redactor(_secrets(spec["secrets"]))
-        self.streams = [Stream(fd, redactor) for fd in (1, 2)]
+        for stream, log in zip(self.streams, fds[:2], strict=True):
+            stream.end_in(log, redactor)
         self.disk = Disk(spec["writes"], [stream.log for stream in self.streams])
 
     def tell(self, message: dict[str, Any]) -> None:
@@ -100,17 +132,15 @@ class Supervisor:
         return self.ended is None and self.failed is None
 
     def _start(self) -> None:
-        """Start the workload, or the sandbox with the starter in it."""
+        """Start the workload, or let the starter in the sandbox do so."""
         first = self.watch.fence.join if self.watch.fence is not None else None
         argv, env, open_files = self.spec["argv"], self.spec["env"], self.spec["limits"]["open_files"]
         try:
             if self.spec["wrap"]:
-                self.inner, told = os.pipe()
-                os.set_blocking(self.inner, False)
-                os.set_inheritable(told, True)
-                inside = [str(told), str(open_files or "-"), ",".join(env), *argv]
-                self.child = start([*self.spec["wrap"], *inside], env, None, first)
-                os.close(told)
+                if self.ready is None:
+                    self._start_sandbox(self.spec["wrap"], self.spec["mark"], first)
+                with contextlib.suppress(BrokenPipeError), open(self.launch, "wb") as file:
+                    file.write(packed(argv, env, open_files))
             else:
                 self.child = self.group = start(argv, env, open_files, first)
                 self.tell({"started": True})
@@ -118,6 +148,24 @@ class Supervisor:
             self.failed = {"error": str(error)}
         for stream in self.streams:
             stream.release()
+
+    def _start_sandbox(self, wrap: list[str], mark: dict[str, str], first: Callable[[], None] | None) -> None:
+        """Start a sandbox whose starter waits for its launch.
+
+        Raises:
+            StartError: the system refused to execute it.
+        """
+        self.sandboxed = True
+        self.inner, told = os.pipe()
+        awaited, self.launch = os.pipe()
+        os.set_blocking(self.inner, False)
+        for fd in (told, awaited):
+            os.set_inheritable(fd, True)
+        try:
+            self.child = start([*wrap, str(told), str(awaited)], mark, None, first)
+        finally:
+            os.close(told)
+            os.close(awaited)
 
     def _hear(self) -> None:
         """Take in what the starter says from inside the sandbox; the workload may have written there as well."""
@@ -165,7 +213,7 @@ class Supervisor:
                 self._child_ended(status)
 
     def _child_ended(self, status: int) -> None:
-        if self.spec["wrap"]:
+        if self.sandboxed:
             if self.inner >= 0:
                 self._hear()
             if self._runs() and not self.wrappers:
