@@ -1,0 +1,118 @@
+"""A sandbox that is made ready before its launch: used if it fits, ended if it does not, gone when it is not needed."""
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from orchestrator.backends.fork_server import FORK_SERVER
+from orchestrator.backends.subprocess import SubprocessBackend, kill_strays
+from orchestrator.backends.supervision.starter import packed, unpacked
+from tests.backends.test_subprocess import Bench, end, until
+from tests.conftest import needs_sandbox
+
+NAMESPACE = "import os; print(os.readlink('/proc/self/ns/pid'))"
+
+
+@pytest.fixture
+def cell(tmp_path: Path) -> Iterator[Bench]:
+    needs_sandbox()
+    made = Bench(tmp_path, sandboxed=True)
+    made.python("", at_once=False)
+    assert end(made.started[-1]).exit_code == 0
+    yield made
+    FORK_SERVER.discard()
+    for running in made.started:
+        with contextlib.suppress(OSError):
+            FORK_SERVER.kill(running.supervisor)
+    kill_strays(tmp_path / "scratch")
+
+
+def make_ready(cell: Bench, **limits: bool) -> str:
+    """Make a sandbox ready for a launch in the cell's folder; return its namespace of processes."""
+    launch = cell.launch("anything", **{"at_once": False, **limits})
+    SubprocessBackend(sandboxed=True).make_ready(launch)
+
+    def inside() -> str:
+        spaces = set()
+        for pid in cell.strays():
+            with contextlib.suppress(OSError):
+                spaces.add(str(Path(f"/proc/{pid}/ns/pid").readlink()))
+        own = str(Path("/proc/self/ns/pid").readlink())
+        return next(iter(spaces - {own}), "")
+
+    return str(until(inside, "the sandbox was there"))
+
+
+def namespace(cell: Bench, **more: bool) -> str:
+    """Run a program; return the namespace it ran in."""
+    before = len(cell.read("stdout"))
+    assert end(cell.python(NAMESPACE, **{"at_once": False, **more})).exit_code == 0
+    return cell.read("stdout")[before:].strip()
+
+
+def test_a_launch_that_fits_runs_in_the_sandbox_that_is_ready(cell: Bench) -> None:
+    ready = make_ready(cell)
+    assert namespace(cell) == ready
+    assert cell.strays() == []
+
+
+def test_it_is_used_once(cell: Bench) -> None:
+    ready = make_ready(cell)
+    assert namespace(cell) == ready
+    assert namespace(cell) != ready
+
+
+def test_the_launch_brings_its_own_command_environment_and_logs(cell: Bench) -> None:
+    make_ready(cell)
+    source = "import os, sys; print(os.environ['GREETING']); print('loud', file=sys.stderr); raise SystemExit(7)"
+    assert end(cell.python(source, env={"GREETING": "a b\nc"}, at_once=False)).exit_code == 7
+    assert cell.read("stdout").endswith("a b\nc\n")
+    assert cell.read("stderr").endswith("loud\n")
+
+
+def test_a_launch_with_other_mounts_gets_a_sandbox_of_its_own(cell: Bench, tmp_path: Path) -> None:
+    ready = make_ready(cell)
+    other = cell.launch("/bin/sh", "-c", "readlink /proc/self/ns/pid", at_once=False)
+    running = cell.start(replace(other, network=True))
+    assert end(running).exit_code == 0
+    assert cell.read("stdout").strip() not in ("", ready)
+    assert cell.strays() == []
+
+
+def test_a_launch_with_declared_limits_is_fenced_from_its_start(cell: Bench) -> None:
+    ready = make_ready(cell)
+    assert namespace(cell, at_once=True) != ready
+    assert cell.strays() == []
+
+
+def test_nothing_is_made_ready_for_declared_limits(cell: Bench) -> None:
+    SubprocessBackend(sandboxed=True).make_ready(cell.launch("anything", at_once=True))
+    FORK_SERVER.discard()
+    assert cell.strays() == []
+
+
+def test_a_sandbox_that_was_killed_before_its_launch_is_replaced(cell: Bench) -> None:
+    make_ready(cell)
+    kill_strays(cell.folder / "scratch")
+    assert namespace(cell)
+
+
+def test_a_discarded_sandbox_is_gone_when_discarding_is_over(cell: Bench) -> None:
+    make_ready(cell)
+    FORK_SERVER.discard()
+    assert cell.strays() == []
+
+
+def test_a_sandbox_that_cannot_be_made_ready_fails_nothing(cell: Bench, tmp_path: Path) -> None:
+    launch = replace(cell.launch("anything", at_once=False), scratch=tmp_path / "not there")
+    SubprocessBackend(sandboxed=True).make_ready(launch)
+    assert namespace(cell)
+
+
+@pytest.mark.parametrize("open_files", [None, 64])
+def test_a_command_is_unpacked_as_it_was_packed(open_files: int | None) -> None:
+    argv, env = ["a", "", "b\nc", "\udcff"], {"EMPTY": "", "EQUALS": "a=b", "LINES": "a\nb"}
+    assert unpacked(packed(argv, env, open_files)) == (argv, env, open_files)
