@@ -1,6 +1,7 @@
 """Where a step runs. One protocol, one table: a new backend is one file and one line here."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Protocol
 
 from orchestrator.backends.launch import Launch, Outcome
@@ -80,3 +81,9 @@ def backend_of(settings: Settings) -> Backend:
         SettingsError: it cannot give what the settings demand.
     """
     return BACKENDS[settings.backend](settings)
+
+
+def expect_launches(settings: Settings) -> None:
+    """Make the backend ready for a launch that follows soon; settings that it cannot meet are told at the launch."""
+    with suppress(SettingsError):
+        backend_of(settings).expect()

@@ -17,7 +17,7 @@ from typing import Any
 
 import dagster as dg
 
-from orchestrator.backends import backend_of
+from orchestrator.backends import expect_launches
 from orchestrator.execution.dagster_internals import (
     ActiveExecution,
     CapturedLogContext,
@@ -291,5 +291,5 @@ def thread_executor(init: dg.InitExecutorContext) -> ThreadExecutor:
         max_concurrent=max_concurrent,
         retries=RetryMode.from_config(config["retries"]) or RetryMode.ENABLED,
         tag_concurrency_limits=list(config.get("tag_concurrency_limits") or []),
-        expect=lambda: backend_of(settings).expect(),
+        expect=lambda: expect_launches(settings),
     )

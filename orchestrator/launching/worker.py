@@ -9,7 +9,8 @@ from typing import Any
 import dagster as dg
 from dagster import DagsterInstance
 
-from orchestrator.backends import backend_of
+from orchestrator.backends import expect_launches
+from orchestrator.backends.sandbox import find_sandbox
 from orchestrator.execution.dagster_internals import (
     EngineEventData,
     InstanceRef,
@@ -27,7 +28,7 @@ def execute(request: Mapping[str, Any]) -> None:
 
     Dagster puts on record whatever goes wrong with it, and so does what raises here.
     """
-    backend_of(read_settings()).expect()
+    expect_launches(read_settings())
     reference = deserialize_value(request["instance"], InstanceRef)
     with DagsterInstance.from_ref(reference) as instance, capture_interrupts():
         run = instance.get_run_by_id(request["run"])
@@ -55,4 +56,4 @@ def rehearse(settings: Settings) -> None:
         (Path(folder) / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
         with DagsterInstance.from_config(folder) as instance:
             dg.materialize([nothing], instance=instance, run_config=quiet)
-    _ = backend_of(settings).tier
+    find_sandbox()
