@@ -4,6 +4,8 @@
 connection to a database, and keeps nothing of a run: each is a fork, which takes its request itself, so that nobody who
 connects can make the others wait. When a contract, or the platform's own code, has changed, it replaces itself before
 it takes the next run.
+
+Dagster is imported once the socket is there: whoever asks for a run meanwhile waits for it.
 """
 
 import contextlib
@@ -14,7 +16,7 @@ import select
 import signal
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from orchestrator.backends.supervision.processes import children
@@ -36,18 +38,20 @@ class Prewarmed:
     def serve(self) -> None:
         """Fork run workers until the owner ends; then stop those that still run."""
         self.load()
+        from orchestrator.launching.worker import mark_lost_runs
+
         # The rehearsal of a run has left SIGTERM as ignored as SIGINT is.
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         ended = _told_of_children()
         _reap(ended)
         watched = [self.listener.fileno(), ended, self.owner]
         while self.owner not in (ready := select.select(watched, [], [])[0]):
-            if ended in ready:
-                _reap(ended)
+            if ended in ready and _reap(ended):
+                self._fork(lambda: mark_lost_runs(self.settings))
             if self.listener.fileno() in ready:
                 if self.stamp != stamp(self.settings):
                     replace(self.owner, self.lock, self.listener.fileno())
-                self._fork()
+                self._answer()
         for pid in children(os.getpid()):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGTERM)
@@ -76,19 +80,23 @@ class Prewarmed:
         gc.collect()
         gc.freeze()
 
-    def _fork(self) -> None:
+    def _answer(self) -> None:
         """Leave whoever has connected to a process of its own."""
+        from orchestrator.launching.worker import work
+
         with contextlib.suppress(OSError):
             channel, _ = self.listener.accept()
             with channel:
-                if os.fork() == 0:
-                    become_worker(channel, [self.listener.fileno(), self.owner, self.lock])
+                self._fork(lambda: work(channel))
+
+    def _fork(self, do: Callable[[], None]) -> None:
+        """Do something in a process of its own."""
+        if os.fork() == 0:
+            become(do, [self.listener.fileno(), self.owner, self.lock])
 
 
-def become_worker(channel: socket.socket, foreign: Sequence[int]) -> None:
-    """Do what is asked for on a channel, and end. `foreign` are descriptors that belong to the prewarmed process."""
-    from orchestrator.launching.worker import work
-
+def become(do: Callable[[], None], foreign: Sequence[int]) -> None:
+    """Do something, and end. `foreign` are descriptors that belong to the prewarmed process."""
     code = 1
     try:
         for fd in foreign:
@@ -96,7 +104,7 @@ def become_worker(channel: socket.socket, foreign: Sequence[int]) -> None:
         os.setsid()
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        work(channel)
+        do()
         code = 0
     except BaseException:  # noqa: BLE001 (the child must never return)
         sys.excepthook(*sys.exc_info())
@@ -128,13 +136,15 @@ def _told_of_children() -> int:
     return read
 
 
-def _reap(ended: int) -> None:
-    """Collect the run workers that have ended; Dagster's event log says how."""
+def _reap(ended: int) -> bool:
+    """Collect the run workers that have ended; return whether one was killed, which no event log can say."""
+    killed = False
     with contextlib.suppress(BlockingIOError):
         os.read(ended, 4096)
     with contextlib.suppress(ChildProcessError):
-        while os.waitpid(-1, os.WNOHANG)[0] != 0:
-            pass
+        while (child := os.waitpid(-1, os.WNOHANG))[0] != 0:
+            killed = killed or os.WIFSIGNALED(child[1])
+    return killed
 
 
 def replace(*kept: int) -> None:

@@ -1,6 +1,7 @@
 """A run worker that was forked: executes one run on the instance that it is told, as Dagster's own worker does."""
 
 import contextlib
+import fcntl
 import os
 import signal
 import socket
@@ -24,7 +25,7 @@ from orchestrator.execution.dagster_internals import (
     deserialize_value,
 )
 from orchestrator.execution.threads import CANCELLING
-from orchestrator.execution.workers import identity
+from orchestrator.execution.workers import identity, sweep
 from orchestrator.launching.channel import BEGIN, read_line, send_line
 from orchestrator.settings import Settings, read_settings
 
@@ -89,7 +90,11 @@ def execute(request: Mapping[str, Any]) -> None:
         job = repository.get_reconstructable_job(request["job"])
         begun = False
         for event in core_execute_run(job, run, instance, inject_env_vars=False):
-            begun = begun or event.event_type is DagsterEventType.RUN_START
+            if event.event_type is DagsterEventType.RUN_START:
+                begun = True
+                if instance.get_records_for_run(run.run_id, of_type=DagsterEventType.RUN_CANCELING, limit=1).records:
+                    # It came a moment before, and the start has taken its status away.
+                    instance.report_run_canceling(run, "The run was cancelled while its worker began.")
             if not begun and _is_being_cancelled(instance, run.run_id):
                 # Dagster takes it for a run that another worker has begun, and would mark it as failed.
                 instance.report_run_canceled(run, "The run was cancelled before its worker began.")
@@ -101,6 +106,14 @@ def execute(request: Mapping[str, Any]) -> None:
 def _is_being_cancelled(instance: DagsterInstance, run_id: str) -> bool:
     run = instance.get_run_by_id(run_id)
     return run is not None and run.status is DagsterRunStatus.CANCELING
+
+
+def mark_lost_runs(settings: Settings) -> None:
+    """Mark the runs as failed whose workers were killed, and clear up behind them."""
+    with (settings.home / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with DagsterInstance.from_config(str(settings.dagster_home)) as instance:
+            sweep(instance, settings)
 
 
 def rehearse(settings: Settings) -> None:
