@@ -119,6 +119,19 @@ def test_killing_the_process_does_not_disturb_a_run_that_it_has_forked(ui: Ui) -
     assert (ui.end(run), ui.made(run), reasons(ui, run)) == ("SUCCESS", ["waits"], [])
 
 
+def test_a_run_whose_worker_is_killed_is_marked_as_failed_at_once_and_nothing_of_it_is_left(ui: Ui) -> None:
+    ui.run("steady")
+    prewarmed = ui.serving()
+    ui.hold("gated")
+    run = ui.launch("gated")
+    ui.ready(run, "waits")
+    os.kill(ui.worker(run), signal.SIGKILL)
+    assert ui.end(run) == "FAILURE"
+    assert ui.messages(run)[-1] == "Its run worker is gone (killed, or the machine restarted). Start it again."
+    wait_for(lambda: list(ui.project.home.glob("steps/*")) == [], "its step's folder is removed")
+    assert ui.serving() == prewarmed
+
+
 def test_a_run_that_was_forked_by_a_process_killed_since_can_be_terminated(ui: Ui) -> None:
     ui.run("steady")
     prewarmed = ui.serving()
