@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import create_engine
@@ -37,17 +38,17 @@ PATIENCE_SECONDS = 5.0
 def write_behind(storage: EventLogStorage) -> Iterator[None]:
     """Store events behind their makers until the block ends; then all of them are stored.
 
-    Any other than an SQL event log is left as it is.
+    An event log that is in no SQL database, or in memory alone, is left as it is. So is one in such a block already.
 
     Raises:
         Exception: whatever the database raised for an event that could not be stored.
     """
-    if not isinstance(storage, SqlEventLogStorage):
+    own: Any = storage
+    if not isinstance(storage, SqlEventLogStorage) or not storage.is_persistent or "store_event" in vars(storage):
         yield
         return
     writer = EventWriter(storage)
     # These shadow the methods of its class, for this object alone.
-    own: Any = storage
     own.store_event, own._connect = writer.put, writer.connect
     # Both ask the database about its schema for each event; the schema stays as it is while a run executes.
     own.has_table, own.has_secondary_index = cache(storage.has_table), cache(storage.has_secondary_index)
@@ -65,7 +66,9 @@ class EventWriter:
 
     def __init__(self, storage: SqlEventLogStorage) -> None:
         self._storage = storage
-        self._store, self._open = storage.store_event, _opener(storage)
+        self._store = storage.store_event
+        self._connections = _KeptConnections(storage) if isinstance(storage, SqliteEventLogStorage) else None
+        self._open: Any = self._connections.open if self._connections else _own_way(storage)
         self._condition = threading.Condition()
         self._queue: list[EventLogEntry] = []
         self._put = self._stored = self._wanted = 0
@@ -86,9 +89,13 @@ class EventWriter:
             self._store(event)
             return
         with self._condition:
-            self._queue.append(event)
-            self._put += 1
-            self._condition.notify_all()
+            late = self._closed
+            if not late:
+                self._queue.append(event)
+                self._put += 1
+                self._condition.notify_all()
+        if late:
+            self._store(event)
         if _of_the_run(event):
             self.flush()
         self._complain()
@@ -113,6 +120,8 @@ class EventWriter:
             self._closed = True
             self._condition.notify_all()
         self._thread.join()
+        if self._connections is not None:
+            self._connections.close()
         self._complain()
 
     @contextmanager
@@ -150,7 +159,7 @@ class EventWriter:
             with ExitStack() as self._stack:
                 for event in batch:
                     self._store(event)
-        except Exception:  # noqa: BLE001 (which event it was, is found below)
+        except BaseException:  # noqa: BLE001 (which event it was, is found below)
             self._leave_batch()
             self._store_one_by_one(batch)
         finally:
@@ -160,7 +169,7 @@ class EventWriter:
         for event in batch:
             try:
                 self._store(event)
-            except Exception as error:  # noqa: BLE001 (told to whoever puts the next event)
+            except BaseException as error:  # noqa: BLE001 (told to whoever puts the next event)
                 self._failure = error
 
     def _leave_batch(self) -> None:
@@ -173,28 +182,54 @@ def _of_the_run(event: EventLogEntry) -> bool:
     return kind in EVENT_TYPE_TO_PIPELINE_RUN_STATUS or kind is DagsterEventType.RUN_CANCELING
 
 
-def _opener(storage: SqlEventLogStorage) -> Any:
-    """Return what opens a connection in a transaction: with SQLite one that is kept, elsewhere the storage's own."""
+def _own_way(storage: SqlEventLogStorage) -> Any:
+    """Return how a storage itself opens a connection in a transaction."""
     own: Any = storage
-    connect = own._connect
-    if not isinstance(storage, SqliteEventLogStorage):
-        return connect
-    engines: dict[str, Engine] = {}
-    guard = threading.Lock()
+    return own._connect
+
+
+class _KeptConnections:
+    """Opens connections to an event log in SQLite, and keeps them for the next time, as long as their file is there."""
+
+    def __init__(self, storage: SqliteEventLogStorage) -> None:
+        self._storage, self._connect = storage, _own_way(storage)
+        self._engines: dict[str, tuple[Engine, tuple[int, int]]] = {}
+        self._guard = threading.Lock()
 
     @contextmanager
-    def kept(shard: str) -> Iterator[Connection]:
-        with guard:
-            if shard not in engines:
-                # Its own way makes the file and its tables.
-                with connect(shard):
-                    pass
-                engines[shard] = create_engine(
-                    storage.conn_string_for_shard(shard),
-                    poolclass=QueuePool,
-                    connect_args={"timeout": SQLITE_BUSY_TIMEOUT_SECONDS, "check_same_thread": False},
-                )
-        with engines[shard].begin() as connection:
+    def open(self, shard: str) -> Iterator[Connection]:
+        with self._engine(shard).begin() as connection:
             yield connection
 
-    return kept
+    def close(self) -> None:
+        for engine, _ in self._engines.values():
+            engine.dispose()
+        self._engines.clear()
+
+    def _engine(self, shard: str) -> Engine:
+        with self._guard:
+            if shard in self._engines:
+                engine, file = self._engines[shard]
+                if self._file(shard) == file:
+                    return engine
+                # What a connection writes to a file that was removed, nobody reads.
+                engine.dispose()
+            # Its own way makes the file and its tables.
+            with self._connect(shard):
+                pass
+            engine = create_engine(
+                self._storage.conn_string_for_shard(shard),
+                poolclass=QueuePool,
+                max_overflow=-1,
+                connect_args={"timeout": SQLITE_BUSY_TIMEOUT_SECONDS, "check_same_thread": False},
+            )
+            self._engines[shard] = engine, self._file(shard)
+            return engine
+
+    def _file(self, shard: str) -> tuple[int, int]:
+        """Return what tells a shard's file from every other; (0, 0) if there is none."""
+        try:
+            status = Path(self._storage.path_for_shard(shard)).stat()
+        except FileNotFoundError:
+            return (0, 0)
+        return status.st_dev, status.st_ino

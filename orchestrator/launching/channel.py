@@ -1,4 +1,8 @@
-"""How the prewarmed process is reached: one JSON line there, one back, over a socket in the platform's home."""
+"""How the prewarmed process is reached: over a socket in the platform's home, with JSON lines.
+
+Who connects gets a fork of its own, and sends it a request. The fork answers who it is, and begins when it is told to:
+if the one who asked gives up before that, nothing has happened.
+"""
 
 import json
 import os
@@ -19,6 +23,8 @@ NAME = "prewarmed.sock"
 OWNER_VARIABLE = "BULKHEAD_OWNER"
 # A process that is just reading changed contracts answers when it has.
 PATIENCE_SECONDS = 10.0
+BEGIN = {"begin": True}
+MAX_LINE = 1 << 20
 
 
 class NotThere(BulkheadError):
@@ -35,21 +41,24 @@ def start(settings: Settings) -> None:
         subprocess.Popen([*COMMAND, owner], stdin=subprocess.DEVNULL, start_new_session=True)
 
 
-def ask(settings: Settings, request: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Send a request and return the answer.
+@contextmanager
+def forked(settings: Settings, request: Mapping[str, Any]) -> Iterator[str]:
+    """Send a request and yield the identity of the process that waits to execute it.
+
+    It begins when the block ends, and never if the block raises.
 
     Raises:
-        NotThere: there is no prewarmed process, or it refused.
+        NotThere: there is no prewarmed process, or it refused; nothing was begun.
     """
-    try:
-        with _connected(settings.home) as channel:
-            channel.sendall(json.dumps(request).encode() + b"\n")
+    with _connected(settings.home) as channel:
+        with _as_not_there():
+            send_line(channel, request)
             answer = read_line(channel)
-    except (OSError, ValueError) as error:
-        raise NotThere(f"the prewarmed process does not answer ({error})") from error
-    if "refused" in answer:
-        raise NotThere(str(answer["refused"]))
-    return answer
+        if "worker" not in answer:
+            raise NotThere(f"the prewarmed process refused ({answer.get('refused')})")
+        yield str(answer["worker"])
+        with _as_not_there():
+            send_line(channel, BEGIN)
 
 
 def listen(home: Path) -> socket.socket:
@@ -67,7 +76,8 @@ def read_line(channel: socket.socket) -> dict[str, Any]:
     """Return the JSON object of a line.
 
     Raises:
-        ValueError: the other side closed before its end, or it is no JSON.
+        OSError: the line did not come in time.
+        ValueError: the other side closed before its end, or it is no JSON object, or too long.
     """
     data = b""
     while not data.endswith(b"\n"):
@@ -75,16 +85,41 @@ def read_line(channel: socket.socket) -> dict[str, Any]:
         if not part:
             raise ValueError("it closed the connection")
         data += part
-    line: dict[str, Any] = json.loads(data)
+        if len(data) > MAX_LINE:
+            raise ValueError("the line is too long")
+    try:
+        line = json.loads(data)
+    except RecursionError as error:
+        raise ValueError("the line is nested too deeply") from error
+    if not isinstance(line, dict):
+        raise ValueError("the line is not a JSON object")
     return line
+
+
+def send_line(channel: socket.socket, line: Mapping[str, Any]) -> None:
+    """Send a JSON object as a line.
+
+    Raises:
+        OSError: nobody takes it.
+    """
+    channel.sendall(json.dumps(line).encode() + b"\n")
 
 
 @contextmanager
 def _connected(home: Path) -> Iterator[socket.socket]:
-    with socket.socket(socket.AF_UNIX) as channel, _folder(home) as folder:
+    with socket.socket(socket.AF_UNIX) as channel:
         channel.settimeout(PATIENCE_SECONDS)
-        channel.connect(f"{folder}/{NAME}")
+        with _as_not_there(), _folder(home) as folder:
+            channel.connect(f"{folder}/{NAME}")
         yield channel
+
+
+@contextmanager
+def _as_not_there() -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        raise NotThere(f"the prewarmed process does not answer ({error})") from error
 
 
 @contextmanager

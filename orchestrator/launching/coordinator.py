@@ -1,5 +1,8 @@
 """Dagster's run queue, which a run does not wait in when there is room and nobody stands before it."""
 
+import threading
+from typing import Any
+
 from dagster import DagsterRun, DagsterRunStatus, RunsFilter
 
 from orchestrator.execution.dagster_internals import (
@@ -16,11 +19,25 @@ class PromptRunCoordinator(QueuedRunCoordinator):
     go through the queue: the daemon counts them.
     """
 
+    def __init__(self, **config: Any) -> None:
+        super().__init__(**config)
+        self._guard = threading.Lock()
+        # Runs that this process is launching: they may not be seen in the database yet.
+        self._launching: set[str] = set()
+
     def submit_run(self, context: SubmitRunContext) -> DagsterRun:
         run = context.dagster_run
-        if run.status is not DagsterRunStatus.NOT_STARTED or not self._is_free_to_start(run):
+        with self._guard:
+            prompt = run.status is DagsterRunStatus.NOT_STARTED and self._is_free_to_start(run)
+            if prompt:
+                self._launching.add(run.run_id)
+        if not prompt:
             return super().submit_run(context)
-        self._instance.launch_run(run.run_id, context.workspace)
+        try:
+            self._instance.launch_run(run.run_id, context.workspace)
+        finally:
+            with self._guard:
+                self._launching.discard(run.run_id)
         launched = self._instance.get_run_by_id(run.run_id)
         return launched or run
 
@@ -33,4 +50,5 @@ class PromptRunCoordinator(QueuedRunCoordinator):
         if limits.max_concurrent_runs < 0:
             return True
         going_on = self._instance.get_runs_count(RunsFilter(statuses=IN_PROGRESS_RUN_STATUSES))
-        return going_on < limits.max_concurrent_runs
+        # One that is launching may count twice, and then leaves the next to the queue.
+        return going_on + len(self._launching) < limits.max_concurrent_runs

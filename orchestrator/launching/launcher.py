@@ -14,7 +14,7 @@ from orchestrator.execution.dagster_internals import (
     serialize_value,
 )
 from orchestrator.execution.workers import WORKER_TAG, alive
-from orchestrator.launching.channel import NotThere, ask, start
+from orchestrator.launching.channel import NotThere, forked, start
 from orchestrator.settings import read_settings
 
 
@@ -38,13 +38,13 @@ class PrewarmedRunLauncher(DefaultRunLauncher):
             "instance": serialize_value(self._instance.get_ref()),
         }
         try:
-            worker = str(ask(settings, request)["worker"])
+            # It begins after this block, so whoever ends the run meanwhile knows which process to tell.
+            with forked(settings, request) as worker:
+                self._instance.add_run_tags(run.run_id, {WORKER_TAG: worker})
         except NotThere as reason:
             self._instance.report_engine_event(f"Starting the run in a new interpreter: {reason}", run)
             start(settings)
             super().launch_run(context)
-            return
-        self._instance.add_run_tags(run.run_id, {WORKER_TAG: worker})
 
     def terminate(self, run_id: str) -> bool:
         run = self._instance.get_run_by_id(run_id)

@@ -1,30 +1,29 @@
 """The prewarmed process: it has imported Dagster and read the contracts, and forks a run worker for each run.
 
 `python -m orchestrator.launching.prewarmed OWNER` serves one home until the process OWNER ends. It has one thread, no
-connection to a database, and keeps nothing of a run: each is a fork. When a contract, or the platform's own code, has
-changed, it replaces itself before it takes the next run.
+connection to a database, and keeps nothing of a run: each is a fork, which takes its request itself, so that nobody who
+connects can make the others wait. When a contract, or the platform's own code, has changed, it replaces itself before
+it takes the next run.
+
+Dagster is imported once the socket is there: whoever asks for a run meanwhile waits for it.
 """
 
 import contextlib
 import fcntl
 import gc
-import json
 import os
 import select
 import signal
 import socket
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 from orchestrator.backends.supervision.processes import children
-from orchestrator.execution.workers import identity
-from orchestrator.launching.channel import COMMAND, listen, read_line
+from orchestrator.launching.channel import COMMAND, listen
 from orchestrator.settings import Settings, read_settings
 
 LOCK = "prewarmed.lock"
-REQUEST_SECONDS = 5.0
 Stamp = tuple[tuple[str, int, int], ...]
 
 
@@ -32,21 +31,26 @@ class Prewarmed:
     """The contracts of one home, loaded, and the socket that runs are asked for on."""
 
     def __init__(self, settings: Settings, owner: int, lock: int, listener: socket.socket) -> None:
-        self.settings, self.lock, self.listener = settings, lock, listener
-        self.owner = os.pidfd_open(owner)
+        """`owner` is a descriptor of the process that this one ends with."""
+        self.settings, self.owner, self.lock, self.listener = settings, owner, lock, listener
         self.stamp: Stamp = ()
 
     def serve(self) -> None:
         """Fork run workers until the owner ends; then stop those that still run."""
         self.load()
+        from orchestrator.launching.worker import mark_lost_runs
+
+        # The rehearsal of a run has left SIGTERM as ignored as SIGINT is.
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         ended = _told_of_children()
+        _reap(ended)
         watched = [self.listener.fileno(), ended, self.owner]
         while self.owner not in (ready := select.select(watched, [], [])[0]):
-            if ended in ready:
-                _reap(ended)
+            if ended in ready and _reap(ended):
+                self._fork(lambda: mark_lost_runs(self.settings))
             if self.listener.fileno() in ready:
                 if self.stamp != stamp(self.settings):
-                    replace(self.lock, self.listener.fileno())
+                    replace(self.owner, self.lock, self.listener.fileno())
                 self._answer()
         for pid in children(os.getpid()):
             with contextlib.suppress(ProcessLookupError):
@@ -70,28 +74,29 @@ class Prewarmed:
                 loaded = definitions.team_definitions(team, platform)
                 loaded.get_repository_def().get_all_jobs()
                 setattr(definitions, team, loaded)
-        rehearse(self.settings)
+        rehearse()
         if len(list(Path("/proc/self/task").iterdir())) != 1:
             raise RuntimeError("more than one thread: not safe to fork")
         gc.collect()
         gc.freeze()
 
     def _answer(self) -> None:
-        """Take one request, and fork a run worker."""
-        channel, _ = self.listener.accept()
-        with channel, contextlib.suppress(OSError, ValueError):
-            channel.settimeout(REQUEST_SECONDS)
-            request = read_line(channel)
-            pid = os.fork()
-            if pid == 0:
-                become_worker(request, [channel.fileno(), self.listener.fileno(), self.owner, self.lock])
-            channel.sendall(json.dumps({"worker": identity(pid)}).encode() + b"\n")
+        """Leave whoever has connected to a process of its own."""
+        from orchestrator.launching.worker import work
+
+        with contextlib.suppress(OSError):
+            channel, _ = self.listener.accept()
+            with channel:
+                self._fork(lambda: work(channel))
+
+    def _fork(self, do: Callable[[], None]) -> None:
+        """Do something in a process of its own."""
+        if os.fork() == 0:
+            become(do, [self.listener.fileno(), self.owner, self.lock])
 
 
-def become_worker(request: Mapping[str, Any], foreign: Sequence[int]) -> None:
-    """Execute one run, and end. `foreign` are descriptors that belong to the prewarmed process."""
-    from orchestrator.launching.worker import execute
-
+def become(do: Callable[[], None], foreign: Sequence[int]) -> None:
+    """Do something, and end. `foreign` are descriptors that belong to the prewarmed process."""
     code = 1
     try:
         for fd in foreign:
@@ -99,8 +104,7 @@ def become_worker(request: Mapping[str, Any], foreign: Sequence[int]) -> None:
         os.setsid()
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        execute(request)
+        do()
         code = 0
     except BaseException:  # noqa: BLE001 (the child must never return)
         sys.excepthook(*sys.exc_info())
@@ -132,30 +136,34 @@ def _told_of_children() -> int:
     return read
 
 
-def _reap(ended: int) -> None:
-    """Collect the run workers that have ended; Dagster's event log says how."""
+def _reap(ended: int) -> bool:
+    """Collect the run workers that have ended; return whether one was killed, which no event log can say."""
+    killed = False
     with contextlib.suppress(BlockingIOError):
         os.read(ended, 4096)
     with contextlib.suppress(ChildProcessError):
-        while os.waitpid(-1, os.WNOHANG)[0] != 0:
-            pass
+        while (child := os.waitpid(-1, os.WNOHANG))[0] != 0:
+            killed = killed or os.WIFSIGNALED(child[1])
+    return killed
 
 
 def replace(*kept: int) -> None:
     """Begin this process anew with these descriptors; who asks meanwhile, waits. Returns only by raising."""
     for fd in kept:
         os.set_inheritable(fd, True)
-    os.execv(COMMAND[0], [*COMMAND, sys.argv[1], *map(str, kept)])
+    os.execv(COMMAND[0], [*COMMAND, *map(str, kept)])
 
 
 def main() -> None:
     settings = read_settings()
-    owner, *inherited = (int(word) for word in sys.argv[1:])
-    if inherited:
-        lock, listener = inherited[0], socket.socket(fileno=inherited[1])
-        for fd in inherited:
+    arguments = [int(word) for word in sys.argv[1:]]
+    if len(arguments) > 1:
+        owner, lock, listening = arguments
+        for fd in arguments:
             os.set_inheritable(fd, False)
+        listener = socket.socket(fileno=listening)
     else:
+        owner = os.pidfd_open(arguments[0])
         lock = os.open(settings.home / LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
