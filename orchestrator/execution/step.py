@@ -129,11 +129,7 @@ class StepRun:
                 self.context.log.debug(f"launching: {' '.join(launch.argv)}")
                 watch = StepWatch(self.limits, messages, recorder, self.report, state)
                 running = backend.start(launch)
-                if state.to_come > 0:
-                    state.ahead.make_ready(backend, launch, folder.lasting, self._new_scratch)
-                if (read_input_versions := INPUT_VERSIONS.get()) is not None:
-                    read_input_versions()
-                outcome = yield from watch.over(running)
+                outcome = yield from watch.over(running, lambda: self._meanwhile(state, backend, launch, folder))
             except LaunchError as error:
                 category = Category.INFRASTRUCTURE if error.infrastructure else Category.VIOLATED
                 refused = self._refused(Verdict(category, str(error), retryable=error.infrastructure))
@@ -150,6 +146,13 @@ class StepRun:
                 yield from recorder.missing_results()
                 raise self._failed(verdict, outcome, launch, folder, partition, redactor)
             self.context.log.debug(f"step used: {in_words(outcome.usage, self.limits)}")
+
+    def _meanwhile(self, state: RunState, backend: Backend, launch: Launch, folder: StepFolder) -> None:
+        """Do what is better done while the workload runs than before or after it."""
+        if (read_input_versions := INPUT_VERSIONS.get()) is not None:
+            read_input_versions()
+        if state.to_come > 0:
+            state.ahead.make_ready(backend, launch, folder.lasting, self._new_scratch)
 
     def _new_scratch(self) -> Path:
         return new_scratch(self.platform.settings, self.contract.team)

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -30,16 +30,23 @@ class StepWatch:
     report: Report
     state: RunState
 
-    def over(self, running: Running) -> Generator[Any, None, Outcome]:
-        """Yield results as they arrive until the process has ended; return its outcome."""
+    def over(self, running: Running, meanwhile: Callable[[], None]) -> Generator[Any, None, Outcome]:
+        """Yield results as they arrive until the process has ended; return its outcome.
+
+        `meanwhile` is called once, when the workload runs, before the first result.
+        """
         deadlines = _Deadlines(self.limits)
         stopped: Stopped | None = None
         outcome: Outcome | None = None
         lines: Iterator[bytes] | None = None
+        begun = False
         try:
             while outcome is None:
                 pause = self._pause(deadlines, stopped) if lines is None else 0.0
                 outcome = running.wait(pause, self._wakes(stopped))
+                if not begun and (running.started or outcome is not None):
+                    begun = True
+                    meanwhile()
                 self.messages.changes.seen()
                 lines = yield from self._take(lines or self.messages.lines(), SLICE_SECONDS)
                 yield from self.recorder.overdue()

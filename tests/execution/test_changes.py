@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.execution.changes import Changes
+from orchestrator.execution.changes import Changes, _idle
 from tests.conftest import Project, one_step, workload
 
 
@@ -79,21 +79,36 @@ def test_a_file_that_is_not_there_cannot_be_watched_and_leaves_nothing_open(tmp_
 
 
 def test_where_the_kernel_has_no_room_there_is_nothing_to_wait_for(file: Path) -> None:
+    while not _idle.empty():
+        os.close(_idle.get())
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors() - 1, hard))
+    next_one = os.open(file, os.O_RDONLY)
+    os.close(next_one)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (next_one, hard))
     try:
-        changes = Changes(file)
+        unlucky = Changes(file)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    assert changes.fd is None
-    changes.seen()
-    changes.close()
+    assert unlucky.fd is None
+    unlucky.seen()
+    unlucky.close()
 
 
-def test_to_close_it_leaves_nothing_open(file: Path) -> None:
+def test_the_next_one_takes_over_what_a_closed_one_had_open_and_is_told_of_its_own_file_alone(
+    file: Path, tmp_path: Path
+) -> None:
+    first = Changes(file)
+    taken = first.fd
+    append(file)
+    first.close()
     before = descriptors()
-    Changes(file).close()
-    assert descriptors() == before
+    (tmp_path / "other").touch()
+    second = Changes(tmp_path / "other")
+    append(file)
+    assert (second.fd, descriptors(), readable(second)) == (taken, before, False)
+    append(tmp_path / "other")
+    assert readable(second)
+    second.close()
 
 
 def test_a_step_whose_messages_come_one_by_one_is_read_to_its_last(project: Project) -> None:
