@@ -43,7 +43,6 @@ from orchestrator.execution.dagster_internals import (
 from orchestrator.execution.run_state import INPUT_VERSIONS, LOGS, READY, RUN, THIN, RunState, StepLogs
 from orchestrator.execution.stores import StoreLocks
 from orchestrator.execution.workers import mark_worker
-from orchestrator.execution.write_behind import write_behind
 from orchestrator.settings import read_settings
 
 TICK_SECONDS = 0.1
@@ -73,6 +72,8 @@ class ThreadExecutor(Executor):
         return self._retries
 
     def execute(self, plan_context: PlanOrchestrationContext, execution_plan: ExecutionPlan) -> Iterator[DagsterEvent]:
+        from orchestrator.execution.write_behind import write_behind
+
         instance = plan_context.instance
         mark_worker(instance, plan_context.run_id)
         with write_behind(instance.event_log_storage):
