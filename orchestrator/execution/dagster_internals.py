@@ -29,7 +29,6 @@ from dagster._core.executor.base import Executor
 from dagster._core.pipes.context import build_external_execution_context_data
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 from dagster._core.storage.compute_log_manager import CapturedLogContext, ComputeIOType
-from dagster._core.storage.event_log.base import EventLogStorage
 from dagster._core.storage.local_compute_log_manager import LocalComputeLogManager
 from dagster._utils.error import serializable_error_info_from_exc_info
 from dagster._utils.interrupts import capture_interrupts, check_captured_interrupt
@@ -51,6 +50,7 @@ if TYPE_CHECKING:
     from dagster._core.run_coordinator.base import SubmitRunContext
     from dagster._core.run_coordinator.queued_run_coordinator import QueuedRunCoordinator
     from dagster._core.storage.dagster_run import IN_PROGRESS_RUN_STATUSES
+    from dagster._core.storage.event_log.base import EventLogStorage
     from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
     from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorage
     from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
@@ -62,6 +62,7 @@ SEEN_WITH = "1.13.27"
 
 # What loading definitions does not need, and takes long to import: where it is found when it is asked for.
 LATER = {
+    "EventLogStorage": "dagster._core.storage.event_log.base",
     "DefaultRunLauncher": "dagster._core.launcher.default_run_launcher",
     "GRPC_INFO_TAG": "dagster._core.storage.tags",
     "IN_PROGRESS_RUN_STATUSES": "dagster._core.storage.dagster_run",
