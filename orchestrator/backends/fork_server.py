@@ -51,11 +51,11 @@ class ForkServer:
             raise OSError(answer["refused"])
         return int(answer["pid"])
 
-    def make_ready(self, wrap: Sequence[str], mark: Mapping[str, str]) -> None:
-        """Have a sandbox started for a launch with the same `wrap`; `mark` is the environment of its processes."""
+    def make_ready(self, spec: Mapping[str, Any]) -> None:
+        """Have the sandbox started of a launch that will have this specification, but for its command."""
         with self._lock, contextlib.suppress(OSError):
             if self._channel is not None and self._owner == os.getpid():
-                self._send(json.dumps({"ready": list(wrap), "mark": dict(mark)}).encode(), ())
+                self._send(json.dumps({"ready": spec}).encode(), ())
 
     def discard(self) -> None:
         """End a sandbox that was made ready and not used; return when it is gone."""

@@ -8,6 +8,7 @@ import shutil
 import signal
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -88,9 +89,9 @@ class SubprocessBackend:
 
     def make_ready(self, launch: Launch) -> None:
         bwrap = find_sandbox().bwrap if self.sandboxed else None
-        if bwrap is not None and not launch.limits.at_once:
-            mark = {LAUNCH_VARIABLE: str(launch.scratch)}
-            FORK_SERVER.make_ready(sandbox_argv(bwrap, launch, self.hidden), mark)
+        if bwrap is not None:
+            wrap = sandbox_argv(bwrap, launch, self.hidden)
+            FORK_SERVER.make_ready(supervisor_spec("", replace(launch, argv=(), env={}), wrap))
 
     def discard(self) -> None:
         FORK_SERVER.discard()
@@ -198,7 +199,8 @@ def kill_strays(scratch: Path) -> int:
     mark = f"{LAUNCH_VARIABLE}={scratch}".encode()
     found: set[int] = set()
     while fresh := {pid for pid in _marked(mark) if pid not in found}:
-        for pid in fresh:
+        # The outermost first: what is inside of a sandbox ends with it.
+        for pid in sorted(fresh):
             with contextlib.suppress(OSError):
                 os.kill(pid, signal.SIGKILL)
         found |= fresh

@@ -55,10 +55,12 @@ class RunState:
     """One executing run.
 
     Our executor says itself when the run is cancelled, so that Dagster knows it before a step ends because of it; under
-    another one, steps look for an interrupt themselves (`looks_itself`).
+    another one, steps look for an interrupt themselves (`looks_itself`). `settle` waits until all that was reported so
+    far is on record. `to_come` counts the steps that have not begun.
     """
 
     stores: StoreLocks
+    settle: Callable[[], None] = lambda: None
     provenance: Provenance = field(default_factory=Provenance)
     cancel: Cancellation = field(default_factory=Cancellation)
     looks_itself: bool = False

@@ -141,7 +141,7 @@ class StepRun:
             yield from recorder.finish(outcome)
             verdict = judge(self.asked, outcome, self.report, self.limits)
             if verdict.green:
-                verdict = self._publish(recorder, verdict)
+                verdict = self._publish(recorder, verdict, state)
             if not verdict.green:
                 yield from recorder.missing_results()
                 raise self._failed(verdict, outcome, launch, folder, partition, redactor)
@@ -196,8 +196,10 @@ class StepRun:
         except ResultError as error:
             self.report.violated(str(error))
 
-    def _publish(self, recorder: Recorder, verdict: Verdict) -> Verdict:
-        """Move the pointers of the datasets this step made, now that its verdict is green."""
+    def _publish(self, recorder: Recorder, verdict: Verdict, state: RunState) -> Verdict:
+        """Move the pointers of the datasets this step made, now that its verdict is green and its report on record."""
+        if recorder.folder.staged:
+            state.settle()
         for name, staged in recorder.folder.staged.items():
             try:
                 path = Dataset(self.platform.settings.datasets, name).publish(staged, recorder.versions[name])

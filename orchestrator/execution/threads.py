@@ -65,6 +65,7 @@ class ThreadExecutor(Executor):
         self.max_concurrent = max_concurrent
         self.tag_concurrency_limits = tag_concurrency_limits
         self.expect = expect
+        self._settle: Callable[[], None] = lambda: None
         self._retries = retries
 
     @property
@@ -76,7 +77,7 @@ class ThreadExecutor(Executor):
 
         instance = plan_context.instance
         mark_worker(instance, plan_context.run_id)
-        with write_behind(instance.event_log_storage):
+        with write_behind(instance.event_log_storage) as self._settle:
             yield from self._execute(plan_context, execution_plan)
 
     def _execute(self, plan_context: PlanOrchestrationContext, execution_plan: ExecutionPlan) -> Iterator[DagsterEvent]:
@@ -105,7 +106,7 @@ class ThreadExecutor(Executor):
 
     def _iterate(self, job_context: PlanExecutionContext, execution_plan: ExecutionPlan) -> Iterator[DagsterEvent]:
         run = job_context.dagster_run
-        state = RunState(StoreLocks(f"run {run.run_id} ({run.job_name})"))
+        state = RunState(StoreLocks(f"run {run.run_id} ({run.job_name})"), settle=self._settle)
         state.to_come = len(execution_plan.step_keys_to_execute)
         running = _Threads(state, _created(job_context))
         with ExitStack() as stack:

@@ -7,7 +7,7 @@ over: from then on every event says so.
 """
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import cache
 from pathlib import Path
@@ -35,8 +35,10 @@ PATIENCE_SECONDS = 5.0
 
 
 @contextmanager
-def write_behind(storage: EventLogStorage) -> Iterator[None]:
+def write_behind(storage: EventLogStorage) -> Iterator[Callable[[], None]]:
     """Store events behind their makers until the block ends; then all of them are stored.
+
+    Yields what waits until all events so far are stored; it raises what the database raised.
 
     An event log that is in no SQL database, or in memory alone, is left as it is. So is one in such a block already.
 
@@ -45,7 +47,7 @@ def write_behind(storage: EventLogStorage) -> Iterator[None]:
     """
     own: Any = storage
     if not isinstance(storage, SqlEventLogStorage) or not storage.is_persistent or "store_event" in vars(storage):
-        yield
+        yield lambda: None
         return
     writer = EventWriter(storage)
     # These shadow the methods of its class, for this object alone.
@@ -53,7 +55,7 @@ def write_behind(storage: EventLogStorage) -> Iterator[None]:
     # Both ask the database about its schema for each event; the schema stays as it is while a run executes.
     own.has_table, own.has_secondary_index = cache(storage.has_table), cache(storage.has_secondary_index)
     try:
-        yield
+        yield writer.settle
     finally:
         try:
             writer.close()
@@ -110,6 +112,15 @@ class EventWriter:
             while self._stored < until and self._thread.is_alive():
                 self._condition.wait(PATIENCE_SECONDS)
 
+    def settle(self) -> None:
+        """Wait until all that was put so far is stored.
+
+        Raises:
+            Exception: an event could not be stored.
+        """
+        self.flush()
+        self._complain()
+
     def close(self) -> None:
         """Store what is left, and end.
 
@@ -145,7 +156,7 @@ class EventWriter:
             with self._condition:
                 while not self._queue and not self._closed:
                     self._condition.wait()
-                self._condition.wait_for(lambda: self._closed or self._wanted > self._stored, LINGER_SECONDS)
+                self._condition.wait_for(self._may_not_linger, LINGER_SECONDS)
                 batch, self._queue = self._queue[:MAX_BATCH], self._queue[MAX_BATCH:]
             if not batch:
                 return
@@ -153,6 +164,9 @@ class EventWriter:
             with self._condition:
                 self._stored += len(batch)
                 self._condition.notify_all()
+
+    def _may_not_linger(self) -> bool:
+        return self._closed or self._wanted > self._stored or len(self._queue) >= MAX_BATCH
 
     def _store_batch(self, batch: list[EventLogEntry]) -> None:
         try:

@@ -4,10 +4,12 @@ import contextlib
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from orchestrator.backends.fork_server import FORK_SERVER
+from orchestrator.backends.launch import Stopped
 from orchestrator.backends.subprocess import SubprocessBackend, kill_strays
 from orchestrator.backends.supervision.starter import packed, unpacked
 from tests.backends.test_subprocess import Bench, end, until
@@ -30,7 +32,7 @@ def cell(tmp_path: Path) -> Iterator[Bench]:
     kill_strays(tmp_path / "scratch")
 
 
-def make_ready(cell: Bench, **limits: bool) -> str:
+def make_ready(cell: Bench, **limits: Any) -> str:
     """Make a sandbox ready for a launch in the cell's folder; return its namespace of processes."""
     launch = cell.launch("anything", **{"at_once": False, **limits})
     SubprocessBackend(sandboxed=True).make_ready(launch)
@@ -46,7 +48,7 @@ def make_ready(cell: Bench, **limits: bool) -> str:
     return str(until(inside, "the sandbox was there"))
 
 
-def namespace(cell: Bench, **more: bool) -> str:
+def namespace(cell: Bench, **more: Any) -> str:
     """Run a program; return the namespace it ran in."""
     before = len(cell.read("stdout"))
     assert end(cell.python(NAMESPACE, **{"at_once": False, **more})).exit_code == 0
@@ -82,15 +84,23 @@ def test_a_launch_with_other_mounts_gets_a_sandbox_of_its_own(cell: Bench, tmp_p
     assert cell.strays() == []
 
 
-def test_a_launch_with_declared_limits_is_fenced_from_its_start(cell: Bench) -> None:
-    ready = make_ready(cell)
-    assert namespace(cell, at_once=True) != ready
+def test_a_launch_with_declared_limits_runs_in_a_ready_sandbox_that_has_them(cell: Bench) -> None:
+    ready = make_ready(cell, at_once=True, pids=64)
+    assert namespace(cell, at_once=True, pids=64) == ready
+    assert cell.strays() == []
+    assert list(Path("/sys/fs/cgroup").glob("*/**/bulkhead-scratch")) == []
+
+
+def test_a_launch_with_other_limits_gets_a_sandbox_of_its_own(cell: Bench) -> None:
+    ready = make_ready(cell, at_once=True, pids=64)
+    assert namespace(cell, at_once=True, pids=65) != ready
     assert cell.strays() == []
 
 
-def test_nothing_is_made_ready_for_declared_limits(cell: Bench) -> None:
-    SubprocessBackend(sandboxed=True).make_ready(cell.launch("anything", at_once=True))
-    FORK_SERVER.discard()
+def test_a_limit_holds_in_a_sandbox_that_was_ready(cell: Bench) -> None:
+    make_ready(cell, at_once=True, pids=10)
+    source = "import os, time\nfor _ in range(20):\n    if os.fork() == 0: time.sleep(60)\ntime.sleep(60)"
+    assert end(cell.python(source, at_once=True, pids=10)).stopped is Stopped.PIDS
     assert cell.strays() == []
 
 

@@ -56,6 +56,24 @@ def test_every_read_sees_what_was_put_before_it(storage: Any) -> None:
             assert stored_now(storage) == words(number + 1)
 
 
+def test_what_settles_waits_until_all_that_was_put_is_in_the_database(storage: Any) -> None:
+    with write_behind(storage) as settle:
+        for text in words(MAX_BATCH + 1):
+            storage.store_event(entry(text))
+        settle()
+        assert stored(storage) == words(MAX_BATCH + 1)
+        settle()
+
+
+def test_what_settles_says_that_an_event_could_not_be_stored(storage: Any) -> None:
+    storage.store_event(entry("before"))
+    refuse(storage, "bad")
+    with pytest.raises(DatabaseError, match="refused on purpose"), write_behind(storage) as settle:
+        storage.store_event(entry("bad"))
+        with pytest.raises(DatabaseError, match="refused on purpose"):
+            settle()
+
+
 def stored_now(storage: Any) -> list[str]:
     return [one.user_message for one in storage.get_logs_for_run(RUN)]
 

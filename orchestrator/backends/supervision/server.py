@@ -3,7 +3,7 @@
 Asked over a socket. A request is a length (4 bytes, big end first) and that many bytes of JSON:
 
     {"launch": spec, "folder": path}    with the descriptors stdout, stderr, lifeline, status; answer {"pid": n}
-    {"ready": wrap, "mark": env}        start a sandbox for the next launch already; no answer
+    {"ready": spec}                     start the sandbox of such a launch already; no answer
     {"discard": true}                   end a sandbox that was made ready; answer {"pid": 0} when it is gone
     {"kill": pid}                       a supervisor that does not hear; no answer
 
@@ -149,7 +149,7 @@ def _become_supervisor(channel: socket.socket, foreign: list[int]) -> None:
             request = json.loads(_exactly(channel, int.from_bytes(header, "big")))
             if "launch" in request:
                 break
-            supervisor.make_ready(request["ready"], request["mark"])
+            supervisor.make_ready(request["ready"])
         channel.close()
         for fd in fds:
             os.set_inheritable(fd, False)

@@ -27,10 +27,9 @@ import resource
 import select
 import signal
 import time
-from collections.abc import Callable
 from typing import Any
 
-from .cgroups import make_fence
+from .cgroups import Fence, make_fence
 from .disk import Disk
 from .output import Stream
 from .processes import children, descendants, look, outside_pid
@@ -41,6 +40,8 @@ from .watch import SAMPLE_SECONDS, Watch
 PR_SET_CHILD_SUBREAPER = 36
 KILL_ROUND = 0.02
 MAX_WORDS = 65536
+# A sandbox that was made ready fits a launch that has the same of these.
+READY = ("wrap", "mark", "name", "limits", "cores", "at_once")
 # bwrap has a process outside of the namespace and one inside; the starter is the third.
 WRAPPERS = 3
 
@@ -56,7 +57,8 @@ class Supervisor:
         self.child = self.group = 0
         self.inner = self.launch = -1
         self.sandboxed = False
-        self.ready: list[str] | None = None
+        self.ready: dict[str, Any] | None = None
+        self.fence: Fence | None = None
         self.words = b""
         self.wrappers: frozenset[int] = frozenset()
         self.inside = (0.0, 0)
@@ -70,11 +72,12 @@ class Supervisor:
             signal.signal(number, lambda *_: None)
         self.streams = [Stream(fd, Redactor([])) for fd in (1, 2)]
 
-    def make_ready(self, wrap: list[str], mark: dict[str, str]) -> None:
-        """Start a sandbox before its launch; `mark` is the environment of its own processes."""
+    def make_ready(self, spec: dict[str, Any]) -> None:
+        """Start a sandbox before its launch, in its groups if it is to be there from the start."""
         with contextlib.suppress(StartError):
-            self._start_sandbox(wrap, mark, None)
-            self.ready = wrap
+            self.fence = make_fence(spec["name"], *_fenced(spec)) if spec["at_once"] else None
+            self._start_sandbox(spec)
+            self.ready = {name: spec[name] for name in READY}
 
     def discard(self) -> None:
         """End a sandbox that was made ready for nothing."""
@@ -85,7 +88,9 @@ class Supervisor:
                     os.close(fd)
             self.inner = self.launch = -1
             self._kill_everything()
-            self.child, self.sandboxed, self.ended, self.failed = 0, False, None, None
+            if self.fence is not None:
+                self.fence.remove()
+            self.child, self.sandboxed, self.fence, self.ended, self.failed = 0, False, None, None, None
             for stream in self.streams:
                 stream.close()
             self.streams = [Stream(fd, Redactor([])) for fd in (1, 2)]
@@ -93,12 +98,13 @@ class Supervisor:
     def take(self, spec: dict[str, Any], fds: list[int]) -> None:
         """Take a launch: its specification, and the descriptors of its logs, its lifeline and its status."""
         self._reap()
-        if self.ready != spec["wrap"] or spec["at_once"] or not self._runs():
+        if not self._runs() or self.ready != {name: spec[name] for name in READY}:
             self.discard()
         self.spec = spec
         self.lifeline, self.status, self.grace = fds[2], fds[3], spec["grace"]
-        fence = make_fence(spec["name"], *_fenced(spec)) if spec["at_once"] else None
-        self.watch = Watch(spec["limits"], fence, count_shared_memory=bool(spec["wrap"]))
+        if self.ready is None and spec["at_once"]:
+            self.fence = make_fence(spec["name"], *_fenced(spec))
+        self.watch = Watch(spec["limits"], self.fence, count_shared_memory=bool(spec["wrap"]))
         self.messages = os.open(spec["messages"], os.O_RDONLY)
         redactor = Redactor(_secrets(spec["secrets"]))
         for stream, log in zip(self.streams, fds[:2], strict=True):
@@ -133,23 +139,22 @@ class Supervisor:
 
     def _start(self) -> None:
         """Start the workload, or let the starter in the sandbox do so."""
-        first = self.watch.fence.join if self.watch.fence is not None else None
         argv, env, open_files = self.spec["argv"], self.spec["env"], self.spec["limits"]["open_files"]
         try:
             if self.spec["wrap"]:
                 if self.ready is None:
-                    self._start_sandbox(self.spec["wrap"], self.spec["mark"], first)
+                    self._start_sandbox(self.spec)
                 with contextlib.suppress(BrokenPipeError), open(self.launch, "wb") as file:
                     file.write(packed(argv, env, open_files))
             else:
-                self.child = self.group = start(argv, env, open_files, first)
+                self.child = self.group = start(argv, env, open_files, self.fence.join if self.fence else None)
                 self.tell({"started": True})
         except StartError as error:
             self.failed = {"error": str(error)}
         for stream in self.streams:
             stream.release()
 
-    def _start_sandbox(self, wrap: list[str], mark: dict[str, str], first: Callable[[], None] | None) -> None:
+    def _start_sandbox(self, spec: dict[str, Any]) -> None:
         """Start a sandbox whose starter waits for its launch.
 
         Raises:
@@ -162,7 +167,8 @@ class Supervisor:
         for fd in (told, awaited):
             os.set_inheritable(fd, True)
         try:
-            self.child = start([*wrap, str(told), str(awaited)], mark, None, first)
+            argv = [*spec["wrap"], str(told), str(awaited)]
+            self.child = start(argv, spec["mark"], None, self.fence.join if self.fence else None)
         finally:
             os.close(told)
             os.close(awaited)
