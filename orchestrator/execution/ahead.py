@@ -33,15 +33,17 @@ class Ahead:
     def make_ready(self, backend: Backend, launch: Launch, mounts: tuple[Mount, ...], new: Callable[[], Path]) -> None:
         """Make ready for a step that needs what this launch did, but for what it publishes; `mounts` are without that.
 
-        What was ready before, and nobody took, is undone.
+        What is ready for the team already stays; what is ready for another team is undone.
         """
-        scratch = new()
+        team = launch.labels["team"]
         with self._guard:
-            team, unused = launch.labels["team"], self._scratch
-            self._team, self._scratch, self._discard = team, scratch, backend.discard
+            if self._scratch is not None and self._team == team:
+                return
+            unused, self._scratch = self._scratch, new()
+            self._team, self._discard, scratch = team, backend.discard, self._scratch
+        backend.make_ready(replace(launch, scratch=scratch, messages=scratch / launch.messages.name, mounts=mounts))
         if unused is not None:
             remove_tree(unused)
-        backend.make_ready(replace(launch, scratch=scratch, mounts=mounts))
 
     def undo(self) -> None:
         """Remove what is ready."""

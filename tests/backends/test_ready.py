@@ -48,6 +48,11 @@ def make_ready(cell: Bench, **limits: Any) -> str:
     return str(until(inside, "the sandbox was there"))
 
 
+def groups() -> list[Path]:
+    """Return the control groups of the cell's launches that are left."""
+    return list(Path("/sys/fs/cgroup").glob("**/bulkhead-scratch"))
+
+
 def namespace(cell: Bench, **more: Any) -> str:
     """Run a program; return the namespace it ran in."""
     before = len(cell.read("stdout"))
@@ -59,6 +64,16 @@ def test_a_launch_that_fits_runs_in_the_sandbox_that_is_ready(cell: Bench) -> No
     ready = make_ready(cell)
     assert namespace(cell) == ready
     assert cell.strays() == []
+
+
+def test_another_one_takes_its_place_and_leaves_nothing_of_it(cell: Bench) -> None:
+    first = make_ready(cell, at_once=True, pids=64)
+    SubprocessBackend(sandboxed=True).make_ready(cell.launch("anything", at_once=True, pids=65))
+    second = namespace(cell, at_once=True, pids=65)
+    assert second not in ("", first)
+    assert cell.read("stderr") == ""
+    assert cell.strays() == []
+    assert groups() == []
 
 
 def test_it_is_used_once(cell: Bench) -> None:
@@ -88,7 +103,7 @@ def test_a_launch_with_declared_limits_runs_in_a_ready_sandbox_that_has_them(cel
     ready = make_ready(cell, at_once=True, pids=64)
     assert namespace(cell, at_once=True, pids=64) == ready
     assert cell.strays() == []
-    assert list(Path("/sys/fs/cgroup").glob("*/**/bulkhead-scratch")) == []
+    assert groups() == []
 
 
 def test_a_launch_with_other_limits_gets_a_sandbox_of_its_own(cell: Bench) -> None:

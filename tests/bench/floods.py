@@ -6,7 +6,7 @@ from tests.bench.jobs import Steps, run_bare, run_bulkhead, run_stock, write_pro
 
 FLOODS = {
     "1 GB on stdout": ("stdout", "1000000000"),
-    "10,000 Pipes messages": ("messages", "10000"),
+    "2,000 Pipes messages": ("messages", "2000"),
     "100,000 Pipes messages": ("messages", "100000"),
 }
 # Minutes on stock Dagster.

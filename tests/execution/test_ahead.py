@@ -57,10 +57,18 @@ def test_the_folder_that_is_ready_goes_to_the_next_step_of_its_team_once(tmp_pat
     assert backend.discarded == 0
 
 
+def test_what_is_ready_for_a_team_stays_until_it_is_taken(tmp_path: Path, folders: list[Path]) -> None:
+    ahead, backend = Ahead(), Listed()
+    for _ in range(2):
+        ahead.make_ready(backend, launch_of("etl", tmp_path), (), lambda: new(folders))  # type: ignore[arg-type]
+    assert len(backend.asked) == 1
+    assert ahead.scratch("etl", lambda: new(folders)) == tmp_path / "one"
+
+
 def test_what_nobody_took_is_removed(tmp_path: Path, folders: list[Path]) -> None:
     ahead, backend = Ahead(), Listed()
     ahead.make_ready(backend, launch_of("etl", tmp_path), (), lambda: new(folders))  # type: ignore[arg-type]
-    ahead.make_ready(backend, launch_of("etl", tmp_path), (), lambda: new(folders))  # type: ignore[arg-type]
+    ahead.make_ready(backend, launch_of("ml", tmp_path), (), lambda: new(folders))  # type: ignore[arg-type]
     assert not (tmp_path / "one").exists()
     ahead.undo()
     assert (backend.discarded, (tmp_path / "two").exists()) == (1, False)

@@ -1,8 +1,9 @@
 """The gate between runs: what must stand on record upstream before anything is launched."""
 
+import dagster as dg
 import pytest
 
-from tests.conftest import REPORT, Project, one_step, workload
+from tests.conftest import REPORT, Project, one_step, wait_for, workload
 
 REFUSED = """gate closed: {reason}
   nothing was launched
@@ -87,10 +88,16 @@ def test_a_blocking_check_that_never_came_counts_as_failed_whatever_an_earlier_r
     assert not was_started(project)
 
 
+def on_record(project: Project, asset: str) -> bool:
+    with project.instance() as instance:
+        return instance.get_latest_materialization_event(dg.AssetKey(asset)) is not None
+
+
 def test_a_materialization_whose_platform_died_before_the_check_came_closes_the_gate(project: Project) -> None:
     two_teams(project, workload(f"{WRITES}{REPORT}\ntime.sleep(600)\n{PASSES}"))
     dying = project.start("makers_job")
     dying.until("ASSET_MATERIALIZATION", asset="numbers")
+    wait_for(lambda: on_record(project, "numbers"), "the materialization was on record")
     dying.process.kill()
     dying.end()
     ran = project.run("readers_job")

@@ -73,7 +73,8 @@ class Supervisor:
         self.streams = [Stream(fd, Redactor([])) for fd in (1, 2)]
 
     def make_ready(self, spec: dict[str, Any]) -> None:
-        """Start a sandbox before its launch, in its groups if it is to be there from the start."""
+        """Start a sandbox before its launch, in its groups if it is to be there from the start; end the one before."""
+        self.discard()
         with contextlib.suppress(StartError):
             self.fence = make_fence(spec["name"], *_fenced(spec)) if spec["at_once"] else None
             self._start_sandbox(spec)
