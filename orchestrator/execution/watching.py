@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from orchestrator.backends import Running
@@ -22,20 +22,24 @@ SLICE_SECONDS = 0.2
 
 @dataclass(frozen=True)
 class StepWatch:
-    """What is watched of one attempt: its messages, its deadlines, and whether its run was cancelled."""
+    """What is watched of one attempt: its messages, its deadlines, and whether its run was cancelled.
+
+    `launched` is when it was launched, by the monotonic clock.
+    """
 
     limits: Limits
     messages: MessageFile
     recorder: Recorder
     report: Report
     state: RunState
+    launched: float = field(default_factory=time.monotonic)
 
     def over(self, running: Running, meanwhile: Callable[[], None]) -> Generator[Any, None, Outcome]:
         """Yield results as they arrive until the process has ended; return its outcome.
 
         `meanwhile` is called once, when the workload runs, before the first result.
         """
-        deadlines = _Deadlines(self.limits)
+        deadlines = _Deadlines(self.limits, self.launched)
         stopped: Stopped | None = None
         outcome: Outcome | None = None
         lines: Iterator[bytes] | None = None
@@ -107,9 +111,9 @@ class StepWatch:
 class _Deadlines:
     """How long a step may take to start, and then to run."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, launched: float) -> None:
         self._limits = limits
-        self._launched = time.monotonic()
+        self._launched = launched
         self._started: float | None = None
 
     def left(self) -> float:
