@@ -177,9 +177,9 @@ def one_step(name: str, source: str, deps: Sequence[str] = (), blocking: Sequenc
     return {**declared, **({"checks": checks} if checks else {}), **more}
 
 
-def wait_for(condition: Callable[[], Any], what: str) -> Any:
+def wait_for(condition: Callable[[], Any], what: str, patience: float = PATIENCE) -> Any:
     """Wait until a condition holds and return its value; fail with `what` if it never does."""
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + patience
     while time.monotonic() < deadline:
         if value := condition():
             return value

@@ -10,7 +10,8 @@ from orchestrator.execution.dagster_internals import DecoratedOpFunction, string
 
 
 def _body(context: dg.AssetExecutionContext) -> Iterator[Any]:
-    raise NotImplementedError
+    """Have the signature of every thin asset's body; nobody calls it."""
+    yield from ()
 
 
 SIGNATURE = inspect.signature(_body)

@@ -10,7 +10,7 @@ import pytest
 
 from orchestrator.backends.fork_server import FORK_SERVER
 from orchestrator.backends.launch import Stopped
-from orchestrator.backends.subprocess import SubprocessBackend, kill_strays
+from orchestrator.backends.subprocess import SubprocessBackend, kill_strays, supervisor_spec
 from orchestrator.backends.supervision.starter import packed, unpacked
 from tests.backends.test_subprocess import Bench, end, until
 from tests.conftest import needs_sandbox
@@ -135,6 +135,13 @@ def test_a_sandbox_that_cannot_be_made_ready_fails_nothing(cell: Bench, tmp_path
     launch = replace(cell.launch("anything", at_once=False), scratch=tmp_path / "not there")
     SubprocessBackend(sandboxed=True).make_ready(launch)
     assert namespace(cell)
+
+
+def test_a_sandbox_that_cannot_be_executed_leaves_nothing_and_fails_nothing(cell: Bench) -> None:
+    launch = cell.launch("anything", at_once=True, pids=64)
+    FORK_SERVER.make_ready(supervisor_spec("", launch, ["/not/there"]))
+    assert namespace(cell)
+    assert groups() == []
 
 
 @pytest.mark.parametrize("open_files", [None, 64])

@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
@@ -19,7 +18,7 @@ from typing import Any
 
 from tests.bench.chains import BARE, PLAIN, SANDBOXED, SCENARIOS
 from tests.bench.jobs import ENVIRONMENT, PROGRAMS, Steps, pipes_environment, run_bare, run_bulkhead, write_project
-from tests.conftest import REPOSITORY
+from tests.conftest import REPOSITORY, wait_for
 
 NAME, REPEATS, PATIENCE = "chain of 10 x fibo(10)", 5, 300.0
 UV = REPOSITORY / ".venv" / "bin" / "uv"
@@ -122,7 +121,9 @@ def airflow(folder: Path, specs: Path, repeats: int) -> list[float]:
             [str(programs / "airflow"), "standalone"], env=env, stdout=log, stderr=log, start_new_session=True
         )
         try:
-            _until(lambda: any(dag["dag_id"] == "chain" for dag in ask("dags", "list")), "Airflow had read its DAG")
+            wait_for(
+                lambda: any(dag["dag_id"] == "chain" for dag in ask("dags", "list")), "Airflow read its DAG", PATIENCE
+            )
             subprocess.run([str(programs / "airflow"), "dags", "unpause", "chain"], env=env, capture_output=True)
             return [_one_airflow_run(programs, env, ask, f"run{number}") for number in range(repeats)]
         finally:
@@ -138,19 +139,10 @@ def _one_airflow_run(programs: Path, env: Mapping[str, str], ask: Callable[..., 
         states = ask("tasks", "states-for-dag-run", "chain", run)
         return states if states and all(one["state"] == "success" for one in states) else None
 
-    states = _until(finished, f"{run} had ended")
+    states = wait_for(finished, f"{run} ended", PATIENCE)
     starts = [datetime.fromisoformat(one["start_date"]) for one in states]
     ends = [datetime.fromisoformat(one["end_date"]) for one in states]
     return (max(ends) - min(starts)).total_seconds()
-
-
-def _until(condition: Callable[[], Any], what: str) -> Any:
-    deadline = time.monotonic() + PATIENCE
-    while time.monotonic() < deadline:
-        if value := condition():
-            return value
-        time.sleep(1)
-    raise RuntimeError(f"never: {what}")
 
 
 def main(folder: Path) -> None:

@@ -75,9 +75,14 @@ class Supervisor:
     def make_ready(self, spec: dict[str, Any]) -> None:
         """Start a sandbox before its launch, in its groups if it is to be there from the start; end the one before."""
         self.discard()
-        with contextlib.suppress(StartError):
-            self.fence = make_fence(spec["name"], *_fenced(spec)) if spec["at_once"] else None
+        self.fence = make_fence(spec["name"], *_fenced(spec)) if spec["at_once"] else None
+        try:
             self._start_sandbox(spec)
+        except StartError:
+            # Its launch will try again, and say why not.
+            self.sandboxed = False
+            self._remove_fence()
+        else:
             self.ready = {name: spec[name] for name in READY}
 
     def discard(self) -> None:
@@ -89,9 +94,8 @@ class Supervisor:
                     os.close(fd)
             self.inner = self.launch = -1
             self._kill_everything()
-            if self.fence is not None:
-                self.fence.remove()
-            self.child, self.sandboxed, self.fence, self.ended, self.failed = 0, False, None, None, None
+            self._remove_fence()
+            self.child, self.sandboxed, self.ended, self.failed = 0, False, None, None
             for stream in self.streams:
                 stream.close()
             self.streams = [Stream(fd, Redactor([])) for fd in (1, 2)]
@@ -131,8 +135,7 @@ class Supervisor:
         usage = resource.getrusage(resource.RUSAGE_CHILDREN)
         self.watch.settle(max(usage.ru_utime + usage.ru_stime, self.inside[0]), self._output())
         self.watch.count_disk(self.disk.fills([], self._output()))
-        if self.watch.fence is not None:
-            self.watch.fence.remove()
+        self._remove_fence()
         self.tell({**(self.failed or self._account(left)), "last": True})
 
     def _runs(self) -> bool:
@@ -262,12 +265,17 @@ class Supervisor:
     def _fence_in(self) -> None:
         """Put the workload, which has lived for a while, into its groups with all that it has started."""
         self.spec["at_once"] = True
-        fence = self.watch.fence = make_fence(self.spec["name"], *_fenced(self.spec))
+        self.fence = self.watch.fence = make_fence(self.spec["name"], *_fenced(self.spec))
         inside: set[int] = set()
-        while fence is not None and (outside := set(self._own()) - inside):
+        while self.fence is not None and (outside := set(self._own()) - inside):
             for pid in outside:
-                fence.move(pid)
+                self.fence.move(pid)
             inside |= outside
+
+    def _remove_fence(self) -> None:
+        if self.fence is not None:
+            self.fence.remove()
+            self.fence = None
 
     def _output(self) -> int:
         return sum(stream.size for stream in self.streams) + os.fstat(self.messages).st_size
