@@ -1,4 +1,4 @@
-"""The chain of ten on Prefect and on Airflow: `python -m tests.bench.others [FOLDER]` installs them there and measures.
+"""The chain of ten on Prefect and on Airflow: `python -m tests.bench.others PAGE [FOLDER]` installs them and measures.
 
 Prefect runs each step as a subprocess of a task in one flow; Airflow runs a BashOperator for each, with its local
 executor. Seconds are from the first step's start to the last one's end, as these tools record them.
@@ -6,6 +6,7 @@ executor. Seconds are from the first step's start to the last one's end, as thes
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,15 +14,23 @@ import tempfile
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 from tests.bench.chains import BARE, PLAIN, SANDBOXED, SCENARIOS
 from tests.bench.jobs import ENVIRONMENT, PROGRAMS, Steps, pipes_environment, run_bare, run_bulkhead, write_project
+from tests.bench.report import Page, machine
 from tests.conftest import REPOSITORY, wait_for
 
 NAME, REPEATS, PATIENCE = "chain of 10 x fibo(10)", 5, 300.0
 UV = REPOSITORY / ".venv" / "bin" / "uv"
+PACKAGES = {"prefect": "prefect", "airflow": "apache-airflow"}
+HEAD = """# Performance beside Prefect and Airflow
+
+Written by `make -f Makefile_dev.txt bench-others`. The same ten commands, one after another: from the first one's start to the
+last one's end, as each tool records it; the median of {repeats}, the range in brackets. Bulkhead and the bare
+processes take turns; Prefect and Airflow follow, each on its own. Airflow starts a process a task and then bash, Prefect
+runs the command from its task. {machine} Prefect {versions[prefect]}, Airflow {versions[airflow]}.
+"""
 PREFECT = """
 import json, subprocess, sys, time
 from prefect import flow, task
@@ -81,7 +90,8 @@ def install(folder: Path, *packages: str) -> Path:
 
 def prefect(folder: Path, specs: Path, repeats: int) -> list[float]:
     """Return the seconds of each run on Prefect."""
-    programs = install(folder / "prefect", "prefect")
+    # Prefect 3.8 starts with no newer FastAPI.
+    programs = install(folder / "prefect", "prefect", "fastapi<0.129")
     script = folder / "prefect_chain.py"
     script.write_text(PREFECT, encoding="utf-8")
     env = {**os.environ, "PREFECT_HOME": str(folder / "prefect home"), "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
@@ -114,7 +124,9 @@ def airflow(folder: Path, specs: Path, repeats: int) -> list[float]:
         done = subprocess.run(
             [str(programs / "airflow"), *arguments, "-o", "json"], env=env, capture_output=True, text=True
         )
-        return json.loads(done.stdout[done.stdout.index("[") :]) if "[" in done.stdout else []
+        # What it logs stands before, some of it in brackets.
+        found = re.search(r"^\[\s*[{\]].*", done.stdout, re.MULTILINE | re.DOTALL)
+        return json.loads(found[0]) if found else []
 
     with (home / "log").open("wb") as log:
         served = subprocess.Popen(
@@ -145,27 +157,31 @@ def _one_airflow_run(programs: Path, env: Mapping[str, str], ask: Callable[..., 
     return (max(ends) - min(starts)).total_seconds()
 
 
-def main(folder: Path) -> None:
+def version(programs: Path, package: str) -> str:
+    """Return the version of a package that was installed beside these programs."""
+    code = f"import importlib.metadata as m; print(m.version({package!r}))"
+    return subprocess.run([str(programs / "python"), "-c", code], stdout=subprocess.PIPE, text=True, check=True).stdout
+
+
+def main(page_file: Path, folder: Path) -> None:
+    """Measure in a folder, and write the page."""
     steps = SCENARIOS[NAME]
     specs = specifications(steps, folder / "bare")
     write_project(folder / "project", steps)
-    found = {
-        BARE: [run_bare(steps, folder / "bare") for _ in range(REPEATS)],
-        PLAIN: [run_bulkhead(folder / "project", BULKHEAD_SANDBOX="off") for _ in range(REPEATS)],
-        SANDBOXED: [run_bulkhead(folder / "project", BULKHEAD_SANDBOX="required") for _ in range(REPEATS)],
-        "Prefect": prefect(folder, specs, REPEATS),
-        "Airflow, local executor": airflow(folder, specs, REPEATS),
-    }
-    base = median(found[BARE])
-    print(f"{NAME}: ratio to {BARE}, median, range")
-    for name, seconds in found.items():
-        middle = median(seconds)
-        print(f"{name:25} {middle / base:7.2f} {middle:8.3f} s   {min(seconds):.3f} to {max(seconds):.3f}")
+    found: dict[str, list[float]] = {}
+    for _ in range(REPEATS):
+        found.setdefault(BARE, []).append(run_bare(steps, folder / "bare"))
+        for contender, sandbox in ((PLAIN, "off"), (SANDBOXED, "required")):
+            found.setdefault(contender, []).append(run_bulkhead(folder / "project", BULKHEAD_SANDBOX=sandbox))
+    found["Prefect, a subprocess a task"] = prefect(folder, specs, REPEATS)
+    found["Airflow, local executor"] = airflow(folder, specs, REPEATS)
+    versions = [version(folder / name / "bin", package).strip() for name, package in PACKAGES.items()]
+    page = Page(HEAD.format(repeats=REPEATS, machine=machine(), versions=dict(zip(PACKAGES, versions, strict=True))))
+    page.table(NAME, found, BARE)
+    page_file.write_text(page.text(), encoding="utf-8")
+    print(page.text())
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 1:
-        main(Path(sys.argv[1]))
-    else:
-        with tempfile.TemporaryDirectory(prefix="bulkhead-bench-") as name:
-            main(Path(name))
+    with tempfile.TemporaryDirectory(prefix="bulkhead-bench-") as made:
+        main(Path(sys.argv[1]), Path(sys.argv[2] if len(sys.argv) > 2 else made))

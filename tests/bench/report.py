@@ -34,8 +34,8 @@ seconds do not.** {machine}
 class Page:
     """The page, and the aims with what came of them."""
 
-    def __init__(self, repeats: int) -> None:
-        self.lines = [HEAD.format(repeats=repeats, machine=machine())]
+    def __init__(self, head: str) -> None:
+        self.lines = [head]
         self.aims: list[str] = []
 
     def aim(self, what: str, aim: str, found: float, met: bool, unit: str = "") -> None:
@@ -53,7 +53,7 @@ class Page:
 
     def text(self) -> str:
         """Return the page, the aims right below its head."""
-        aims = ["## Aims\n", "| what | aim | here | met |", "|---|---|---|---|", *self.aims, ""]
+        aims = ["## Aims\n", "| what | aim | here | met |", "|---|---|---|---|", *self.aims, ""] if self.aims else []
         return "\n".join([self.lines[0], *aims, *self.lines[1:]]).rstrip() + "\n"
 
 
@@ -180,7 +180,7 @@ def _lines(path: str) -> list[str]:
 
 
 def main(page_file: Path, repeats: int = REPEATS) -> None:
-    page = Page(repeats)
+    page = Page(HEAD.format(repeats=repeats, machine=machine()))
     with tempfile.TemporaryDirectory(prefix="bulkhead-bench-") as name:
         folder = Path(name)
         steps(page, folder, repeats)
