@@ -42,6 +42,7 @@ orchestrator() {
     adopt_pip_settings
     .venv/bin/uv sync --frozen --quiet --inexact --python .venv/bin/python ||
         fail "the orchestrator's packages could not be installed (see above)"
+    .venv/bin/python -m compileall -q orchestrator || true
     touch .venv/.ready
 }
 

@@ -7,11 +7,14 @@ asks for `data`, no network. It keeps no capability. The file system is read-onl
 
 import json
 import shutil
+import struct
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
+from importlib.util import MAGIC_NUMBER, cache_from_source
 from pathlib import Path
 from urllib.parse import unquote, urlparse
 
@@ -27,7 +30,7 @@ HIDDEN = (
     "/etc/shadow", "/etc/shadow-", "/etc/gshadow", "/etc/gshadow-", "/etc/sudoers", "/etc/sudoers.d", "/etc/ssh",
     "/etc/ssl/private", "/etc/docker", "/etc/kubernetes", "/etc/systemd", "/etc/cron.d",
 )  # fmt: skip
-STARTER = "/run/bulkhead/starter.py"
+STARTER = "/run/bulkhead/starter"
 UNSHARED = ("--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try")
 SHARED_MEMORY = 64 << 20
 
@@ -86,7 +89,7 @@ def sandbox_argv(bwrap: str, launch: Launch, hidden: Sequence[Path] = ()) -> lis
             argv += ["--ro-bind-try", str(resolver), str(resolver)]
     for path in _needed(launch.folder):
         argv += ["--ro-bind", path, path]
-    argv += ["--ro-bind", starter.__file__, STARTER]
+    argv += ["--ro-bind", _compiled() or starter.__file__, STARTER]
     argv += ["--bind", str(launch.scratch), str(launch.scratch)]
     for mount in launch.mounts:
         argv += ["--bind" if mount.writable else "--ro-bind", str(mount.path), str(mount.path)]
@@ -98,6 +101,20 @@ def sandbox_argv(bwrap: str, launch: Launch, hidden: Sequence[Path] = ()) -> lis
 @cache
 def _own_python() -> Path:
     return Path(sys.executable).resolve()
+
+
+@cache
+def _compiled() -> str | None:
+    """Return the starter's bytecode, if there is any of the source as it is; Python runs that as well, and sooner."""
+    source, bytecode = Path(starter.__file__), Path(cache_from_source(starter.__file__))
+    with suppress(OSError):
+        status = source.stat()
+        age = (int(status.st_mtime) & 0xFFFFFFFF, status.st_size & 0xFFFFFFFF)
+        with bytecode.open("rb") as file:
+            header = file.read(16)
+        if header == MAGIC_NUMBER + struct.pack("<III", 0, *age):
+            return str(bytecode)
+    return None
 
 
 @cache

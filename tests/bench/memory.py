@@ -15,7 +15,7 @@ import psutil
 from tests.bench.jobs import CLEAN, JOB, Steps, environment, write_project
 from tests.conftest import BULKHEAD, REPOSITORY
 
-WORKLOAD, STARTER = "waits.py", "starter.py"
+WORKLOAD, STARTER = "waits.py", "starter"
 SETTLE, PATIENCE = 2.0, 400.0
 
 

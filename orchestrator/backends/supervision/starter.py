@@ -6,18 +6,20 @@ The supervisor calls `start` itself. In a sandbox it cannot: there this file run
 process); or {"error": text} if nothing could be executed. From the pipe LAUNCH it reads what to start, as `packed`
 writes it; it may have to wait for that, and ends if nothing comes.
 
-It stands between every sandboxed step and its start, so it imports nothing slow: `signal` and `json` would take as long
-as the interpreter itself.
+It stands between every sandboxed step and its start, so it imports nothing slow: `signal`, `json`, `ctypes` and
+`collections` would take as long as the interpreter itself. What stands behind them is there already, or quick.
 """
 
 import _signal as signal  # type: ignore[import-not-found]
-import ctypes
 import os
 import resource
 import sys
-from collections.abc import Callable, Mapping
+from _collections_abc import Callable, Mapping
 
-LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
+if sys.platform == "linux":
+    import _ctypes
+
+    PRCTL = _ctypes.dlsym(_ctypes.dlopen(None, 0), "prctl")  # type: ignore[arg-type]  # None is this program
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE = 1, 4
 # The kernel's out-of-memory killer takes a workload before it takes the platform.
 KILL_ME_FIRST = b"800"
@@ -30,8 +32,8 @@ class StartError(Exception):
 
 def prctl(option: int, value: int) -> None:
     """Call prctl where there is one."""
-    if LIBC is not None:
-        LIBC.prctl(option, value, 0, 0, 0)
+    if sys.platform == "linux":
+        _ctypes.call_function(PRCTL, (option, value, 0, 0, 0))
 
 
 def start(
