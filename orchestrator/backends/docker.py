@@ -35,7 +35,8 @@ BROKEN = {
     "pids": Stopped.PIDS,
     "open_files": Stopped.OPEN_FILES,
 }
-SIGNALS = ("SIGINT", "SIGTERM", "SIGKILL")
+# How long init may take to kill all, before the engine does.
+DEAF_SECONDS = 5.0
 # What the image itself says best; the rest of a step's environment holds in a container as well.
 OF_THE_IMAGE = ("PATH",)
 DISK_SECONDS = 0.5
@@ -229,7 +230,7 @@ class RunningContainer:
         self._disk_due = self._launched + DISK_SECONDS
         self._broken: Stopped | None = None
         self._written = 0
-        self._stopping: list[tuple[float, str]] = []
+        self._stopping: list[tuple[float, Callable[[], None]]] = []
 
     @property
     def started(self) -> bool:
@@ -238,7 +239,7 @@ class RunningContainer:
     def wait(self, seconds: float, also: Sequence[int] = ()) -> Outcome | None:
         until = time.monotonic() + seconds
         while True:
-            self._signal()
+            self._go_on_stopping()
             due = min((when for when, _ in self._stopping), default=until)
             pause = max(0.0, min(until, due, self._disk_due) - time.monotonic())
             changed = [] if self._changes.fd is None else [self._changes.fd]
@@ -252,7 +253,8 @@ class RunningContainer:
 
     def stop(self) -> None:
         now, grace = time.monotonic(), self._launch.grace
-        self._stopping = [(now + number * grace, name) for number, name in enumerate(SIGNALS)]
+        asks = [(now, lambda: self._send("SIGINT")), (now + grace, lambda: self._send("SIGTERM"))]
+        self._stopping = [*asks, *self._killing(2 * grace)]
 
     def _look(self) -> bool:
         """Return whether init says now that the workload has started."""
@@ -261,15 +263,20 @@ class RunningContainer:
             self._started = time.monotonic()
         return self.started
 
-    def _signal(self) -> None:
+    def _killing(self, seconds: float) -> list[tuple[float, Callable[[], None]]]:
+        """Return what is done to end everything after so many seconds: init does it, or else the engine."""
+        when = time.monotonic() + seconds
+        return [(when, self._attached.end_stdin), (when + DEAF_SECONDS, lambda: self._send("SIGKILL"))]
+
+    def _go_on_stopping(self) -> None:
         while self._stopping and time.monotonic() >= self._stopping[0][0]:
-            self._kill(self._stopping.pop(0)[1])
+            self._stopping.pop(0)[1]()
 
-    def _kill(self, signal: str) -> None:
+    def _send(self, signal: str) -> None:
         """Send a signal. The engine answers when a killed container's output was read, so this waits for no answer."""
-        threading.Thread(target=self._kill_now, args=(signal,), name="kill", daemon=True).start()
+        threading.Thread(target=self._send_now, args=(signal,), name="signal", daemon=True).start()
 
-    def _kill_now(self, signal: str) -> None:
+    def _send_now(self, signal: str) -> None:
         with contextlib.suppress(APIError, *DOWN):
             self._engine.api.kill(self.container, signal)
 
@@ -286,7 +293,7 @@ class RunningContainer:
 
     def _break(self, reason: Stopped) -> None:
         self._broken = reason
-        self._kill("SIGKILL")
+        self._stopping = self._killing(0)
 
     def _output(self) -> int:
         with contextlib.suppress(OSError):
