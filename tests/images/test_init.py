@@ -756,6 +756,11 @@ def test_a_workload_that_takes_its_open_files_away_is_killed(bench: Bench) -> No
     assert (ended.code, ended.last["broken"]) == (137, "open_files")
 
 
+def test_a_workload_that_silences_it_does_not_end_well(bench: Bench) -> None:
+    ended = bench.python("resource.prlimit(1, resource.RLIMIT_FSIZE, (0, 0))").end()
+    assert (ended.code, ended.said) == (125, [{"started": True}])
+
+
 def test_files_of_a_process_that_cannot_be_looked_into_count_where_the_kernel_tells_their_number(bench: Bench) -> None:
     ended = bench.python(
         """

@@ -89,15 +89,14 @@ static double cpu_used(int who) {
     return usage.ru_utime.tv_sec + usage.ru_stime.tv_sec + (usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
 }
 
-/* Say a line on the status file. A line that does not fit is not said. */
-__attribute__((format(printf, 1, 2))) static void tell(const char *format, ...) {
+/* Say a line on the status file, if there is one; false if that failed. */
+__attribute__((format(printf, 1, 2))) static bool tell(const char *format, ...) {
     char line[8192];
     va_list values;
     va_start(values, format);
     int length = vsnprintf(line, sizeof line, format, values);
     va_end(values);
-    if (status_file >= 0 && length > 0 && length < (int)sizeof line && write(status_file, line, length) < 0)
-        return; /* The platform sees that there is no last line. */
+    return status_file < 0 || write(status_file, line, length) == length;
 }
 
 /* Say in JSON why nothing was executed, and end. The engine gives arguments as UTF-8, and so they are passed on. */
@@ -449,9 +448,12 @@ static void settle(void) {
 static int conclude(void) {
     bool killed = !ended || WIFSIGNALED(wait_status);
     int code = !ended ? SIGKILL : killed ? WTERMSIG(wait_status) : WEXITSTATUS(wait_status);
-    tell("{\"%s\": %d, \"left\": %lld, \"memory\": %lld, \"cpu\": %.6f, \"pids\": %lld, \"open_files\": %lld%s%s%s}\n",
-         killed ? "signal" : "exit", code, left, peaks.memory, peaks.cpu, peaks.pids, peaks.open_files,
-         broken ? ", \"broken\": \"" : "", broken ? broken : "", broken ? "\"" : "");
+    bool told = tell(
+        "{\"%s\": %d, \"left\": %lld, \"memory\": %lld, \"cpu\": %.6f, \"pids\": %lld, \"open_files\": %lld%s%s%s}\n",
+        killed ? "signal" : "exit", code, left, peaks.memory, peaks.cpu, peaks.pids, peaks.open_files,
+        broken ? ", \"broken\": \"" : "", broken ? broken : "", broken ? "\"" : "");
+    if (!told)
+        return OWN_FAILURE;
     return broken ? KILLED : killed ? 128 + code : code;
 }
 
