@@ -230,11 +230,11 @@ def test_a_program_that_cannot_be_executed_is_said_by_name(
     assert ended.said == [{"error": text}]
 
 
-def test_a_name_that_is_too_long_is_cut_between_two_characters(bench: Bench) -> None:
-    (line,) = bench.start("xö" * 4000).end().said
-    assert line["error"].startswith("xöxö")
-    assert line["error"].endswith(": File name too long")
-    assert "\ufffd" not in line["error"]
+@pytest.mark.parametrize("start", ["x", "xx"])
+def test_a_name_that_is_too_long_is_cut_between_two_characters(bench: Bench, start: str) -> None:
+    (line,) = bench.start(start + "ö" * 4000).end().said
+    assert line["error"].startswith(f"{start}öö")
+    assert line["error"].endswith("ö: File name too long")
 
 
 def test_a_program_is_looked_up_in_the_path_that_is_given(bench: Bench) -> None:
@@ -595,7 +595,7 @@ def group(tmp_path: Path) -> Path:
     folder.mkdir()
     for name, text in {
         "cgroup.type": "domain\n",
-        "cpu.stat": "usage_usec 500000\nuser_usec 1\n",
+        "cpu.stat": "usage_usec 5000000\nuser_usec 1\n",
         "memory.peak": "1000\n",
         "memory.events": "low 0\nhigh 0\nmax 7\noom 5\noom_kill 3\n",
         "pids.events": "max 4\n",
@@ -607,7 +607,7 @@ def group(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("name", "text", "broken"),
     [
-        ("cpu.stat", "usage_usec 2500000\nuser_usec 1\n", "cpu"),
+        ("cpu.stat", "usage_usec 7000000\nuser_usec 1\n", "cpu"),
         ("memory.events", "low 0\nhigh 0\nmax 7\noom 6\noom_kill 4\n", "memory"),
         ("pids.events", "max 5\n", "pids"),
     ],
