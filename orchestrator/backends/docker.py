@@ -10,6 +10,7 @@ import json
 import os
 import secrets as random
 import shlex
+import signal
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -230,6 +231,7 @@ class RunningContainer:
         self._disk_due = self._launched + DISK_SECONDS
         self._broken: Stopped | None = None
         self._written = 0
+        self._stops = False
         self._stopping: list[tuple[float, Callable[[], None]]] = []
 
     @property
@@ -252,6 +254,7 @@ class RunningContainer:
                 return None
 
     def stop(self) -> None:
+        self._stops = True
         now, grace = time.monotonic(), self._launch.grace
         asks = [(now, lambda: self._send("SIGINT")), (now + grace, lambda: self._send("SIGTERM"))]
         self._stopping = [*asks, *self._killing(2 * grace)]
@@ -272,13 +275,13 @@ class RunningContainer:
         while self._stopping and time.monotonic() >= self._stopping[0][0]:
             self._stopping.pop(0)[1]()
 
-    def _send(self, signal: str) -> None:
+    def _send(self, name: str) -> None:
         """Send a signal. The engine answers when a killed container's output was read, so this waits for no answer."""
-        threading.Thread(target=self._send_now, args=(signal,), name="signal", daemon=True).start()
+        threading.Thread(target=self._send_now, args=(name,), name="signal", daemon=True).start()
 
-    def _send_now(self, signal: str) -> None:
+    def _send_now(self, name: str) -> None:
         with contextlib.suppress(APIError, *DOWN):
-            self._engine.api.kill(self.container, signal)
+            self._engine.api.kill(self.container, name)
 
     def _hold(self) -> None:
         """Hold what neither the engine nor init does: how much it writes."""
@@ -317,17 +320,16 @@ class RunningContainer:
         if "error" in words:
             image = self._backend.settings.image_reference(self._launch.image)
             raise LaunchError(f"the command could not be executed in the image {image}: {words['error']}")
-        code = (state or {}).get("ExitCode")
         stopped = self._broken or BROKEN.get(words.get("broken") or "")
         if stopped is None and (state or {}).get("OOMKilled"):
             stopped = Stopped.OUT_OF_MEMORY
-        # Init is killed with the whole container, by the platform or by the engine.
-        signal = words.get("signal", code - 128 if "exit" not in words and code is not None and code > 128 else None)
-        lost = None
-        if state is None:
-            lost = "its container was removed from outside"
-        elif "exit" not in words and signal is None:
-            lost = f"its container ended ({(state.get('Error') or 'the engine gives no reason')})"
+        lost, number = None, words.get("signal")
+        if "exit" not in words and number is None:
+            # Init has the last word, unless it was killed with the whole container.
+            if stopped is not None or self._stops:
+                number = int(signal.SIGKILL)
+            else:
+                lost = _loss(state)
         limit = self._launch.limits.memory
         memory = words.get("memory", 0)
         if stopped is Stopped.OUT_OF_MEMORY and limit:
@@ -335,7 +337,7 @@ class RunningContainer:
         started = self._started or ended
         return Outcome(
             exit_code=words.get("exit") if stopped is None else None,
-            signal=signal,
+            signal=number,
             stopped=stopped,
             lost=lost,
             left_behind=words.get("left", 0),
@@ -370,6 +372,17 @@ class RunningContainer:
                 if time.monotonic() > until:
                     raise self._engine.unreachable(error) from error
                 time.sleep(0.5)
+
+
+def _loss(state: Mapping[str, Any] | None) -> str:
+    """Return what is known of a container that ended without a word."""
+    if state is None:
+        return "its container was removed from outside"
+    if state.get("ExitCode") == KILLED:
+        return "its container was killed from outside"
+    return (
+        f"its container ended with code {state.get('ExitCode')}: {state.get('Error') or 'the engine gives no reason'}"
+    )
 
 
 def _removed(engine: Engine, container: str) -> None:

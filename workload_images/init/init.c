@@ -4,6 +4,11 @@
  *
  *     bulkhead-init [--status PATH] [--pids N] [--open-files N] [--cpu-time SECONDS] [--memory BYTES] [--interval MS]
  *                   -- argv...
+ *     bulkhead-init [--status PATH] --stdin
+ *
+ * With --stdin it waits to be told the rest: on its stdin comes a length in bytes and a newline, then as many bytes, each
+ * word of the rest with a zero byte behind it. There "--env NAME=VALUE" sets a variable. From then on its stdin is its
+ * lifeline: when that ends, everything is killed; the workload's own stdin is empty.
  *
  * To PATH, a file that is there already, it writes JSON lines, each with one write:
  *
@@ -23,6 +28,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -31,12 +37,14 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 enum { NOT_EXECUTABLE = 126, NOT_FOUND = 127, OWN_FAILURE = 125, KILLED = 137 };
+enum { LONGEST_ORDER = 64 << 20 };
 enum { HIGHEST_PID = 1 << 22, MOST_ROUNDS = 16, REAPED_AT_ONCE = 512, MEASURING_SHARE = 10 };
 static const double KILL_ROUND = 0.02, KILL_PATIENCE = 10;
 static const int PASSED_ON[] = {SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2, SIGQUIT};
@@ -70,6 +78,9 @@ static int wait_status;
 static bool ended, alone; /* the workload's own process has; no process is left */
 static long long left;
 static sigset_t awaited;
+static int signals = -1;
+static struct pollfd lifeline = {.fd = -1, .events = POLLIN};
+static bool orphaned; /* the lifeline has ended */
 
 /* Files of its control group, -1 where there is none, and what they said at the start. */
 static int cpu_file = -1, peak_file = -1, memory_events = -1, pids_events = -1;
@@ -383,13 +394,28 @@ static bool reap(void) {
     return true;
 }
 
-/* Wait for a signal, for so many seconds; 0 if none came. */
+/* Note whether the lifeline has ended; what else is said there is nobody's business. */
+static void look_at_lifeline(void) {
+    char nothing[256];
+    ssize_t length = read(lifeline.fd, nothing, sizeof nothing);
+    if (length == 0 || (length < 0 && errno != EINTR && errno != EAGAIN)) {
+        orphaned = true;
+        lifeline.fd = -1;
+    }
+}
+
+/* Wait for a signal, or the end of the lifeline, for so many seconds; 0 if no signal came. */
 static int wait_for_signal(double patience) {
     if (patience < 0)
         patience = 0;
     struct timespec time = {(time_t)patience, (long)((patience - (time_t)patience) * 1e9)};
-    int number = sigtimedwait(&awaited, NULL, &time);
-    return number > 0 ? number : 0;
+    struct pollfd both[] = {{.fd = signals, .events = POLLIN}, lifeline};
+    if (ppoll(both, 2, &time, NULL) <= 0)
+        return 0;
+    if (both[1].revents)
+        look_at_lifeline();
+    struct signalfd_siginfo told;
+    return both[0].revents && read(signals, &told, sizeof told) == sizeof told ? (int)told.ssi_signo : 0;
 }
 
 /* Watch until the workload's own process has ended, or a limit is broken. */
@@ -397,6 +423,8 @@ static void watch(void) {
     double next = 0;
     for (;;) {
         bool more = reap();
+        if (orphaned)
+            return;
         if (ended) {
             measure();
             left = now.processes;
@@ -486,11 +514,14 @@ static void take_signals(void) {
     sigset_t all;
     sigfillset(&all);
     sigprocmask(SIG_BLOCK, &all, NULL);
+    signals = signalfd(-1, &awaited, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
 static _Noreturn void become_workload(int failure) {
     setsid();
     fence_in();
+    if (lifeline.fd >= 0)
+        dup2(open("/dev/null", O_RDONLY | O_CLOEXEC), STDIN_FILENO);
     sigset_t none;
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
@@ -533,6 +564,8 @@ static bool take_option(const char *name, const char *value) {
         status_path = value;
         return true;
     }
+    if (strcmp(name, "--env") == 0)
+        return putenv((char *)value) == 0;
     if (!amount(value, &number))
         return false;
     if (strcmp(name, "--pids") == 0)
@@ -560,24 +593,64 @@ static void open_status(void) {
     unlink(status_path);
 }
 
-int main(int argc, char **argv) {
+/* Take in options up to the command; returns the first that cannot be, or NULL. */
+static const char *take_options(int count, char **words) {
     const char *wrong = NULL;
-    int i = 1;
-    for (; i < argc && strcmp(argv[i], "--") != 0; i += 2)
-        if (i + 1 >= argc || !take_option(argv[i], argv[i + 1]))
-            wrong = wrong ? wrong : argv[i];
+    int i = 0;
+    for (; i < count && strcmp(words[i], "--") != 0; i += 2)
+        if (i + 1 >= count || !take_option(words[i], words[i + 1]))
+            wrong = wrong ? wrong : words[i];
+    argv_of_workload = i + 1 < count ? words + i + 1 : NULL;
+    return wrong;
+}
+
+/* Read so many bytes of the order; ends if there are none, since then nobody wants anything to run. */
+static void read_order(char *data, size_t size) {
+    for (size_t done = 0; done < size;) {
+        ssize_t length = read(STDIN_FILENO, data + done, size - done);
+        if (length == 0 || (length < 0 && errno != EINTR))
+            _exit(OWN_FAILURE);
+        done += length > 0 ? length : 0;
+    }
+}
+
+/* Wait for the order; returns the first of its options that cannot be, or NULL. */
+static const char *take_order(void) {
+    size_t size = 0;
+    for (char digit = '0'; digit != '\n'; read_order(&digit, 1))
+        if (!isdigit((unsigned char)digit) || (size = size * 10 + (digit - '0')) > LONGEST_ORDER)
+            return "--stdin";
+    char *data = malloc(size + 1);
+    if (!data)
+        return "--stdin";
+    read_order(data, size);
+    data[size] = 0;
+    int count = 0;
+    for (size_t i = 0; i < size; i++)
+        count += data[i] == 0;
+    char **words = calloc(count + 1, sizeof *words), *word = data;
+    for (int i = 0; words && i < count; word += strlen(word) + 1)
+        words[i++] = word;
+    lifeline.fd = STDIN_FILENO;
+    return words ? take_options(count, words) : "--stdin";
+}
+
+int main(int argc, char **argv) {
+    bool waits = argc > 1 && strcmp(argv[argc - 1], "--stdin") == 0;
+    const char *wrong = take_options(argc - 1 - waits, argv + 1);
     open_status();
     prctl(PR_SET_DUMPABLE, 0);
+    take_signals();
+    if (waits && !wrong)
+        wrong = take_order();
     if (wrong)
         refuse(OWN_FAILURE, wrong, "no such option, or not with this value");
-    if (i + 1 >= argc)
+    if (!argv_of_workload)
         refuse(OWN_FAILURE, "bulkhead-init", "no command after --");
-    argv_of_workload = argv + i + 1;
     self = getpid();
     first = self == 1;
     if (!first)
         prctl(PR_SET_CHILD_SUBREAPER, 1);
-    take_signals();
     processes = opendir("/proc");
     begin_accounts();
     start();
