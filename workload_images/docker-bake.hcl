@@ -39,11 +39,6 @@ variable "WHEELS" {
   default = "scratch"
 }
 
-# Network of the builds: `none` proves that nothing is fetched.
-variable "BUILD_NETWORK" {
-  default = "default"
-}
-
 # Set for a release: an image for each platform, which an engine cannot load but a registry can hold.
 variable "RELEASE" {
   default = ""
@@ -70,7 +65,6 @@ group "platform" {
 target "_image" {
   context   = "."
   platforms = RELEASE == "" ? [] : ["linux/amd64", "linux/arm64"]
-  network   = BUILD_NETWORK
   secret = concat(
     CA_CERTIFICATES == "" ? [] : ["id=ca,src=${CA_CERTIFICATES}"],
     PACKAGE_INDEX == "" ? [] : ["id=index,env=PACKAGE_INDEX"],
