@@ -242,30 +242,6 @@ def needs_sandbox() -> None:
         pytest.skip(message)
 
 
-def needs_sandbox() -> None:
-    """Skip a test where there is no sandbox, saying so; in CI that is a failure."""
-    reason = find_sandbox().reason
-    if reason:
-        message = f"NOT RUN: no sandbox on this machine ({reason})"
-        if os.environ.get("CI"):
-            pytest.fail(message)
-        pytest.skip(message)
-
-
-def needs_engine() -> None:
-    """Skip a test where no Docker engine answers, saying so; in CI that is a failure."""
-    reason = "there is no docker command"
-    if shutil.which("docker") is not None:
-        done = subprocess.run(["docker", "version", "--format", "{{.Server.Version}}"], capture_output=True, text=True)
-        if done.returncode == 0:
-            return
-        reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
-    message = f"NOT RUN: no Docker engine answers ({reason})"
-    if os.environ.get("CI"):
-        pytest.fail(message)
-    pytest.skip(message)
-
-
 @pytest.fixture
 def project(tmp_path: Path) -> Iterator[Project]:
     """Return an empty project in a folder with a space in its name; end what the test left running."""

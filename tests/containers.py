@@ -22,7 +22,7 @@ def base_images() -> None:
     with Path(__file__).open() as turn:
         fcntl.flock(turn, fcntl.LOCK_EX)
         done = subprocess.run(build, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    # DEV assert done.returncode == 0, done.stdout[-4000:]
+    assert done.returncode == 0, done.stdout[-4000:]
 
 
 def docker_settings() -> dict[str, str]:
