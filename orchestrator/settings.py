@@ -34,6 +34,7 @@ class Settings:
         registry, tag: where images come from (`BULKHEAD_REGISTRY`, `BULKHEAD_TAG`); without registry, the engine's own.
         pull: when an image is pulled (`BULKHEAD_PULL`): `missing`, `always` (once a run worker), `never`.
         docker_network: the network of steps that may reach other machines (`BULKHEAD_DOCKER_NETWORK`).
+        images: ids of images that are known when definitions load (`BULKHEAD_IMAGES`), as their assets' code versions.
         keep_failed: seconds that the container of a failed step is kept (`BULKHEAD_KEEP_FAILED`); 0 removes it at once.
         environment: what the platform itself was started with; never printed.
     """
@@ -50,6 +51,7 @@ class Settings:
     tag: str = "latest"
     pull: str = "missing"
     docker_network: str = "bulkhead-data"
+    images: Mapping[str, str] = field(default_factory=dict)
     keep_failed: float = 0.0
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
 
@@ -111,6 +113,7 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         tag=env.get("BULKHEAD_TAG") or "latest",
         pull=_one_of(env, "BULKHEAD_PULL", PULL_MODES),
         docker_network=env.get("BULKHEAD_DOCKER_NETWORK") or "bulkhead-data",
+        images=_pairs(env, "BULKHEAD_IMAGES"),
         keep_failed=_seconds(env, "BULKHEAD_KEEP_FAILED", 0.0, most=7 * 24 * 3600),
         environment=env,
     )
@@ -122,6 +125,15 @@ def _one_of(env: Mapping[str, str], name: str, known: Sequence[str]) -> str:
     if value not in known:
         raise SettingsError(f"{name}={value!r}: expected one of {listed(known)}.{did_you_mean(value, known)}")
     return value
+
+
+def _pairs(env: Mapping[str, str], name: str) -> dict[str, str]:
+    """Return what a variable says of each name: `etl=sha256:1 ml=sha256:2`."""
+    pairs = [word.partition("=") for word in env.get(name, "").split()]
+    for key, _, value in pairs:
+        if not key or not value:
+            raise SettingsError(f"{name}={env[name]!r}: expected a name, '=' and an image's id for each image.")
+    return {key: value for key, _, value in pairs}
 
 
 def _number(env: Mapping[str, str], name: str, default: int) -> int:

@@ -78,6 +78,10 @@ def test_a_variable_that_is_empty_is_as_good_as_not_set(name: str) -> None:
         ("BULKHEAD_MAX_CONCURRENT", "0", "expected a whole number, 1 or more."),
         ("BULKHEAD_MAX_CONCURRENT", "-1", "expected a whole number, 1 or more."),
         ("BULKHEAD_MAX_CONCURRENT", "many", "expected a whole number, 1 or more."),
+        ("BULKHEAD_PULL", "allways", "expected one of always, missing, never. Did you mean 'always'?"),
+        ("BULKHEAD_KEEP_FAILED", "1h", "expected seconds, from 0 to 604800."),
+        ("BULKHEAD_IMAGES", "etl", "expected a name, '=' and an image's id for each image."),
+        ("BULKHEAD_IMAGES", "etl= ml=2", "expected a name, '=' and an image's id for each image."),
         ("BULKHEAD_STOP_GRACE", "3s", "expected seconds, from 0 to 3600."),
         ("BULKHEAD_STOP_GRACE", "-1", "expected seconds, from 0 to 3600."),
         ("BULKHEAD_STOP_GRACE", "nan", "expected seconds, from 0 to 3600."),
@@ -88,6 +92,29 @@ def test_a_value_that_cannot_be_used_names_the_variable_and_what_was_expected(na
     with pytest.raises(SettingsError) as refused:
         read_settings({name: value})
     assert str(refused.value) == f"{name}={value!r}: {text}"
+
+
+@pytest.mark.parametrize(
+    ("image", "registry", "reference"),
+    [
+        ("etl", "", "bulkhead-etl:1.2"),
+        ("etl", "registry.example.org:5000/data/", "registry.example.org:5000/data/bulkhead-etl:1.2"),
+        ("alpine:3", "registry.example.org", "alpine:3"),
+        ("ghcr.io/a/b", "registry.example.org", "ghcr.io/a/b:latest"),
+        ("localhost:5000/b:7", "", "localhost:5000/b:7"),
+        ("a@sha256:00", "", "a@sha256:00"),
+    ],
+)
+def test_an_image_is_named_by_the_contract_the_registry_and_the_tag(image: str, registry: str, reference: str) -> None:
+    settings = read_settings({"BULKHEAD_REGISTRY": registry, "BULKHEAD_TAG": "1.2"})
+    assert settings.image_reference(image) == reference
+
+
+def test_ids_of_images_are_told_by_name() -> None:
+    assert read_settings({"BULKHEAD_IMAGES": "etl=sha256:1  ml=sha256:2"}).images == {
+        "etl": "sha256:1",
+        "ml": "sha256:2",
+    }
 
 
 def test_the_environment_is_in_no_repr_and_nothing_can_be_changed() -> None:

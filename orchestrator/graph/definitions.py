@@ -7,7 +7,7 @@ import dagster as dg
 from dagster.components.resolved.core_models import resolve_backfill_policy
 
 from orchestrator.contract.model import Contract, Step
-from orchestrator.execution.fingerprints import environment_hash
+from orchestrator.execution.fingerprints import code_version
 from orchestrator.execution.platform import Platform
 from orchestrator.execution.run_state import THIN
 from orchestrator.execution.step import run_step
@@ -20,7 +20,7 @@ def build_definitions(platform: Platform, contract: Contract, resolution: dg.Res
     """Return the definitions of one team; jobs run on the thread executor."""
     own = dg.AssetSelection.assets(*[dg.AssetKey.from_user_string(key) for key in contract.asset_keys()])
     jobs = {name: _job(contract, name, own) for name in contract.jobs}
-    version = environment_hash(platform.settings.workloads / contract.team)
+    version = code_version(platform.settings, contract)
     return dg.Definitions(
         assets=[thin_asset(platform, contract, step, resolution, version) for step in contract.steps],
         jobs=list(jobs.values()),

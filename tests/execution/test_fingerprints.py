@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from orchestrator.contract.catalog import load_catalog
-from orchestrator.execution.fingerprints import contract_hash, environment_hash
+from orchestrator.execution.fingerprints import code_version, contract_hash, environment_hash
+from orchestrator.settings import read_settings
 from tests.contract.contracts import write
 
 CONTRACT = """
@@ -84,3 +85,17 @@ def test_an_environment_without_a_lock_file_has_no_hash(tmp_path: Path) -> None:
     assert environment_hash(tmp_path / "gone") is None
     (tmp_path / "uv.lock").mkdir()
     assert environment_hash(tmp_path) is None
+
+
+def test_the_code_version_is_the_images_id_where_it_is_known_else_the_hash_of_the_lock_file(tmp_path: Path) -> None:
+    (tmp_path / "workspace.yaml").write_text("load_from: []")
+    folder = write(tmp_path, etl=CONTRACT)
+    catalog = load_catalog(folder, tmp_path / "workspace.yaml")
+    (folder / "etl" / "uv.lock").write_text("locked")
+    plain = {"BULKHEAD_PROJECT": str(tmp_path)}
+    told = {**plain, "BULKHEAD_IMAGES": "ml=sha256:2 etl=sha256:1"}
+    other = {**plain, "BULKHEAD_IMAGES": "ml=sha256:2"}
+    contract = catalog.sound["etl"]
+    assert code_version(read_settings(told), contract) == "sha256:1"
+    for settings in (read_settings(plain), read_settings(other)):
+        assert code_version(settings, contract) == environment_hash(folder / "etl") is not None
