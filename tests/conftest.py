@@ -201,9 +201,7 @@ def needs_engine() -> None:
     """Skip a test where no Docker engine answers, saying so; in CI that is a failure."""
     message = "NOT RUN: there is no docker command"
     if shutil.which("docker"):
-        done = subprocess.run(
-            ["docker", "version", "--format", "{{.Server.Version}}"], capture_output=True, text=True
-        )
+        done = subprocess.run(["docker", "version", "--format", "{{.Server.Version}}"], capture_output=True, text=True)
         if done.returncode == 0:
             return
         message = f"NOT RUN: no Docker engine answers ({(done.stderr.strip().splitlines() or ['no reason given'])[-1]})"

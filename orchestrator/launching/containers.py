@@ -28,7 +28,7 @@ class ContainerRunLauncher(DockerRunLauncher):
     """
 
     def __init__(self, inst_data: ConfigurableClassData | None = None, **config: Any) -> None:
-        super().__init__(  # type: ignore[no-untyped-call]
+        super().__init__(
             inst_data=inst_data,
             image=config["image"],
             networks=config["networks"],

@@ -253,7 +253,16 @@ def test_of_a_network_that_is_joined_only_the_name_is_sent() -> None:
 
 @pytest.mark.parametrize(
     "source",
-    ["/", "/etc", HOME, f"{HOME}/", f"{HOME}/dagster", f"{HOME}/stores/../dagster", f"{HOME}-2/stores", f"{HOME}//stores"],
+    [
+        "/",
+        "/etc",
+        HOME,
+        f"{HOME}/",
+        f"{HOME}/dagster",
+        f"{HOME}/stores/../dagster",
+        f"{HOME}-2/stores",
+        f"{HOME}//stores",
+    ],
 )
 def test_a_folder_that_no_step_is_given_is_refused(source: str) -> None:
     with pytest.raises(rules.Refused, match="is not a folder that a step may be given"):
