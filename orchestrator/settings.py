@@ -11,9 +11,11 @@ from pathlib import Path
 
 from orchestrator.errors import SettingsError, did_you_mean, listed
 
-BACKEND_NAMES = ("subprocess",)
+BACKEND_NAMES = ("subprocess", "docker")
 SANDBOX_MODES = ("auto", "required", "off")
 PREWARM_MODES = ("auto", "off")
+PULL_MODES = ("missing", "always", "never")
+IMAGE_PREFIX = "bulkhead-"
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,10 @@ class Settings:
         secrets: folder with a file for each secret (`BULKHEAD_SECRETS`), or None.
         max_concurrent: steps of one run at the same time (`BULKHEAD_MAX_CONCURRENT`, default: processors, at least 4).
         stop_grace: seconds a step has after INT, and again after TERM, before the next signal.
+        registry, tag: where images come from (`BULKHEAD_REGISTRY`, `BULKHEAD_TAG`); without registry, the engine's own.
+        pull: when an image is pulled (`BULKHEAD_PULL`): `missing`, `always` (once a run worker), `never`.
+        docker_network: the network of steps that may reach other machines (`BULKHEAD_DOCKER_NETWORK`).
+        keep_failed: seconds that the container of a failed step is kept (`BULKHEAD_KEEP_FAILED`); 0 removes it at once.
         environment: what the platform itself was started with; never printed.
     """
 
@@ -40,6 +46,11 @@ class Settings:
     secrets: Path | None = None
     max_concurrent: int = 4
     stop_grace: float = 3.0
+    registry: str = ""
+    tag: str = "latest"
+    pull: str = "missing"
+    docker_network: str = "bulkhead-data"
+    keep_failed: float = 0.0
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
@@ -67,6 +78,17 @@ class Settings:
         """One folder for each running step: its context, messages and scratch space."""
         return self.home / "steps"
 
+    @property
+    def workers(self) -> Path:
+        """One file for each run worker, locked by it as long as it lives."""
+        return self.dagster_home / "workers"
+
+    def image_reference(self, name: str) -> str:
+        """Return the image that a contract's `image` means; one with a `/` or `:` is meant as it stands."""
+        if "/" in name or ":" in name:
+            return name if ":" in name.rpartition("/")[2] else f"{name}:latest"
+        return f"{self.registry}{'/' if self.registry else ''}{IMAGE_PREFIX}{name}:{self.tag}"
+
 
 def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
     """Read the settings from the environment (default: the process's own).
@@ -85,6 +107,11 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         secrets=Path(env["BULKHEAD_SECRETS"]).expanduser().absolute() if env.get("BULKHEAD_SECRETS") else None,
         max_concurrent=_number(env, "BULKHEAD_MAX_CONCURRENT", max(4, os.cpu_count() or 1)),
         stop_grace=_seconds(env, "BULKHEAD_STOP_GRACE", 3.0),
+        registry=(env.get("BULKHEAD_REGISTRY") or "").rstrip("/"),
+        tag=env.get("BULKHEAD_TAG") or "latest",
+        pull=_one_of(env, "BULKHEAD_PULL", PULL_MODES),
+        docker_network=env.get("BULKHEAD_DOCKER_NETWORK") or "bulkhead-data",
+        keep_failed=_seconds(env, "BULKHEAD_KEEP_FAILED", 0.0, most=7 * 24 * 3600),
         environment=env,
     )
 
@@ -106,12 +133,12 @@ def _number(env: Mapping[str, str], name: str, default: int) -> int:
     return int(text)
 
 
-def _seconds(env: Mapping[str, str], name: str, default: float) -> float:
+def _seconds(env: Mapping[str, str], name: str, default: float, most: float = 3600) -> float:
     text = env.get(name, "")
     try:
         seconds = float(text or default)
     except ValueError:
         seconds = -1.0
-    if not 0 <= seconds < 3600:
-        raise SettingsError(f"{name}={text!r}: expected seconds, from 0 to 3600.")
+    if not 0 <= seconds < most:
+        raise SettingsError(f"{name}={text!r}: expected seconds, from 0 to {most}.")
     return seconds

@@ -108,6 +108,8 @@ class Project:
 
     def start(self, *arguments: str, command: Sequence[str] = (str(BULKHEAD), "run"), **env: str) -> Started:
         """Start `bulkhead run ARGUMENTS --json` and return at once."""
+        if self.environment.get("BULKHEAD_BACKEND") == "docker":
+            self.build_images()
         process = subprocess.Popen(
             [*command, *arguments, "--json"],
             env=self.variables(**env),
@@ -133,6 +135,20 @@ class Project:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("BULKHEAD_", "DAGSTER_"))}
         own = {"BULKHEAD_PROJECT": str(self.root), "BULKHEAD_HOME": str(self.home), "BULKHEAD_STOP_GRACE": "0.5"}
         return {**kept, **own, **self.environment, **env}
+
+    def build_images(self) -> None:
+        """Build an image for each team: the environment of `showcase`, with the team's own scripts."""
+        for folder in (self.root / "workloads").iterdir():
+            (folder / ".dockerignore").write_text(".venv\n", encoding="utf-8")
+            image = f"bulkhead-{folder.name}:{self.environment['BULKHEAD_TAG']}"
+            recipe = f"FROM {self.environment['TEST_IMAGE']}\nCOPY . /app/\n"
+            build = ["docker", "build", "--quiet", "--tag", image, "--file", "-", str(folder)]
+            subprocess.run(build, input=recipe, stdout=subprocess.DEVNULL, check=True, text=True)
+
+    def containers(self) -> list[str]:
+        """Return the containers of this home."""
+        asked = ["docker", "ps", "--all", "--quiet", "--filter", f"label=bulkhead.home={self.home}"]
+        return subprocess.run(asked, stdout=subprocess.PIPE, check=True, text=True).stdout.split()
 
     def instance(self) -> Any:
         """Open the Dagster instance of the home."""
@@ -185,6 +201,21 @@ def wait_for(condition: Callable[[], Any], what: str, patience: float = PATIENCE
             return value
         time.sleep(0.05)
     raise AssertionError(f"never happened: {what}")
+
+
+def needs_engine() -> None:
+    """Skip a test where no Docker engine answers, saying so; in CI that is a failure."""
+    reason = "there is no docker command"
+    if shutil.which("docker"):
+        asked = ["docker", "version", "--format", "{{.Server.Version}}"]
+        done = subprocess.run(asked, capture_output=True, text=True)
+        if done.returncode == 0:
+            return
+        reason = (done.stderr.strip().splitlines() or ["it does not say why"])[-1]
+    message = f"NOT RUN: no Docker engine answers ({reason})"
+    if os.environ.get("CI"):
+        pytest.fail(message)
+    pytest.skip(message)
 
 
 def needs_sandbox() -> None:

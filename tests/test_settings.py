@@ -71,8 +71,8 @@ def test_a_variable_that_is_empty_is_as_good_as_not_set(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "value", "text"),
     [
-        ("BULKHEAD_BACKEND", "subproces", "expected one of subprocess. Did you mean 'subprocess'?"),
-        ("BULKHEAD_BACKEND", "podman", "expected one of subprocess."),
+        ("BULKHEAD_BACKEND", "subproces", "expected one of docker, subprocess. Did you mean 'subprocess'?"),
+        ("BULKHEAD_BACKEND", "podman", "expected one of docker, subprocess."),
         ("BULKHEAD_SANDBOX", "require", "expected one of auto, off, required. Did you mean 'required'?"),
         ("BULKHEAD_SANDBOX", "1", "expected one of auto, off, required."),
         ("BULKHEAD_MAX_CONCURRENT", "0", "expected a whole number, 1 or more."),

@@ -52,6 +52,32 @@ class Backend(Protocol):
         """Undo what was made ready and never used; return when it is gone."""
         ...
 
+    def finish(self) -> None:
+        """Return when nothing is left of the steps that have ended."""
+        ...
+
+    def collect(self, alive: Callable[[str], bool]) -> list[str]:
+        """Remove what run workers left that are not alive any more; return the names of what was found.
+
+        Raises:
+            LaunchError: it cannot look.
+        """
+        ...
+
+    def image(self, launch: Launch) -> str | None:
+        """Return the id of the image that a launch runs in; None where steps run in no image.
+
+        Raises:
+            LaunchError: it cannot be had; says what was tried.
+        """
+        ...
+
+    def by_hand(
+        self, launch: Launch, shown: Mapping[str, str], secrets: Sequence[str], arguments: Sequence[str]
+    ) -> str:
+        """Return one shell command that runs a launch's process standalone; `secrets` by name, never by value."""
+        ...
+
     def start(self, launch: Launch) -> Running:
         """Start one workload.
 
@@ -71,7 +97,13 @@ def _subprocess(settings: Settings) -> Backend:
     return SubprocessBackend(settings.sandbox != "off", hidden=(settings.home, settings.project))
 
 
-BACKENDS: Mapping[str, Callable[[Settings], Backend]] = {"subprocess": _subprocess}
+def _docker(settings: Settings) -> Backend:
+    from orchestrator.backends.docker import DockerBackend
+
+    return DockerBackend(settings)
+
+
+BACKENDS: Mapping[str, Callable[[Settings], Backend]] = {"subprocess": _subprocess, "docker": _docker}
 
 
 def backend_of(settings: Settings) -> Backend:

@@ -56,7 +56,7 @@ class Launch:
     """One resolved request to run a step's process.
 
     Attributes:
-        labels: run, step, team and attempt; whatever is started carries them.
+        labels: run, step, team, attempt, contract and worker; what is started carries them where it can.
         argv: the command, first word not yet looked up.
         folder: the workload's project; the process starts there.
         env: the whole environment of the process; values may be secret and are not printed.
@@ -66,6 +66,7 @@ class Launch:
         mounts: the stores and datasets it may see.
         secrets: folder below `scratch` with a file for each secret, or None.
         network: whether it may reach other machines.
+        image: the contract's name for the workload's image; empty where there are no images.
         limits: what it may use.
         grace: seconds between INT and TERM, and between TERM and KILL.
     """
@@ -81,6 +82,7 @@ class Launch:
     mounts: tuple[Mount, ...] = ()
     secrets: Path | None = None
     network: bool = False
+    image: str = ""
     limits: Limits = Limits()
     grace: float = 3.0
 

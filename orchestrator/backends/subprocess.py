@@ -3,17 +3,18 @@
 import contextlib
 import json
 import os
-import select
+import shlex
 import shutil
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from orchestrator.backends.fork_server import FORK_SERVER
 from orchestrator.backends.launch import Launch, LaunchError, Outcome, Stopped, Usage
+from orchestrator.backends.readable import readable
 from orchestrator.backends.sandbox import find_sandbox, sandbox_argv
 from orchestrator.backends.supervision.cgroups import remove_fence
 
@@ -96,6 +97,24 @@ class SubprocessBackend:
     def discard(self) -> None:
         FORK_SERVER.discard()
 
+    def finish(self) -> None:
+        """Nothing is ever left: a supervisor ends with what it started."""
+
+    def collect(self, alive: Callable[[str], bool]) -> list[str]:
+        """Find nothing: what a dead supervisor left is found by its step's folder."""
+        return []
+
+    def image(self, launch: Launch) -> str | None:
+        return None
+
+    def by_hand(
+        self, launch: Launch, shown: Mapping[str, str], secrets: Sequence[str], arguments: Sequence[str]
+    ) -> str:
+        variables = [f"{name}={shlex.quote(value)}" for name, value in shown.items()]
+        variables += [f'{name}="${name}"' for name in secrets]
+        command = shlex.join([*launch.argv, *arguments])
+        return f"cd {shlex.quote(str(launch.folder))} && env -i {' '.join(variables)} {command}"
+
     def start(self, launch: Launch) -> "RunningProcess":
         program = find_command(launch)
         bwrap = find_sandbox().bwrap if self.sandboxed else None
@@ -133,7 +152,7 @@ class RunningProcess:
     def wait(self, seconds: float, also: Sequence[int] = ()) -> Outcome | None:
         if self._deaf is not None:
             seconds = min(seconds, max(0.0, self._deaf - time.monotonic()))
-        if self._status in _readable([self._status, *also], seconds):
+        if self._status in readable([self._status, *also], seconds):
             word = os.read(self._status, 65536)
             self._words += word
             if self._started is None and self._words.startswith(b'{"started"'):
@@ -184,14 +203,6 @@ class RunningProcess:
                 seconds=ended - started,
             ),
         )
-
-
-def _readable(fds: Sequence[int], seconds: float) -> set[int]:
-    """Return which of these descriptors can be read, waiting for one; unlike select, with numbers of any size."""
-    poll = select.poll()
-    for fd in fds:
-        poll.register(fd, select.POLLIN)
-    return {fd for fd, _ in poll.poll(seconds * 1000)}
 
 
 def kill_strays(scratch: Path) -> int:

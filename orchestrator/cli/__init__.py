@@ -1,4 +1,4 @@
-"""The `bulkhead` command: check, run, doctor, ui."""
+"""The `bulkhead` command: check, run, doctor, collect, ui."""
 
 import sys
 from typing import Any
@@ -53,6 +53,15 @@ def doctor() -> None:
     from orchestrator.cli.doctor import examine
 
     examine()
+
+
+@main.command()
+@click.option("--every", type=click.FloatRange(min=0.1), metavar="SECONDS", help="Go on until stopped.")
+def collect(every: float | None) -> None:
+    """Remove what killed run workers left: step folders, processes, containers."""
+    from orchestrator.cli.collect import collect_leftovers
+
+    collect_leftovers(every)
 
 
 @main.command()

@@ -1,13 +1,11 @@
 """Writes a failed verdict for the person who has to act on it."""
 
 import os
-import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import dagster as dg
 
-from orchestrator.backends.launch import Launch
 from orchestrator.execution.report import WorkloadException
 from orchestrator.execution.usage import PREFIX
 from orchestrator.execution.verdict import Verdict
@@ -79,11 +77,3 @@ def tail(fd: int) -> list[str]:
     text = os.pread(fd, TAIL_BYTES, max(0, size - TAIL_BYTES)).decode("utf-8", "backslashreplace").replace("\0", "\\0")
     lines = [line[-400:] for line in text.splitlines()[-TAIL_LINES:]]
     return [line.rstrip() for line in lines]
-
-
-def reproduction(launch: Launch, shown_env: Mapping[str, str], secrets: Sequence[str], arguments: Sequence[str]) -> str:
-    """Return one shell command that runs a launch's process by hand, standalone; secrets by name, never by value."""
-    variables = [f"{name}={shlex.quote(value)}" for name, value in shown_env.items()]
-    variables += [f'{name}="${name}"' for name in secrets]
-    command = shlex.join([*launch.argv, *arguments])
-    return f"cd {shlex.quote(str(launch.folder))} && env -i {' '.join(variables)} {command}"

@@ -5,7 +5,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from orchestrator.execution.changes import Changes
+from orchestrator.backends.changes import Changes
 
 CHUNK = 1 << 20
 # A line is held in memory as a whole, and as JSON takes many times its size.

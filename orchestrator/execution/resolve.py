@@ -3,7 +3,7 @@
 import json
 import re
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,11 +14,11 @@ from dagster_pipes import DAGSTER_PIPES_CONTEXT_ENV_VAR, DAGSTER_PIPES_MESSAGES_
 from orchestrator.backends.launch import Mount
 from orchestrator.contract.model import Contract, Step
 from orchestrator.execution.datasets import Dataset, discard
+from orchestrator.execution.identity import identity, own_folder
 from orchestrator.execution.removal import remove_tree
 from orchestrator.execution.report import Asked
 from orchestrator.execution.secrets import find_secrets, write_secrets
 from orchestrator.execution.stores import store_path
-from orchestrator.execution.workers import identity, own_folder
 from orchestrator.settings import Settings
 
 SECRETS = "secrets"
@@ -46,11 +46,6 @@ class StepFolder:
         return self.scratch / SECRETS if self.secrets else None
 
     @property
-    def lasting(self) -> tuple[Mount, ...]:
-        """Its mounts without what it publishes."""
-        return tuple(mount for mount in self.mounts if mount.path not in self.staged.values())
-
-    @property
     def result(self) -> Path:
         """Where a program without Pipes may write what it made."""
         return self.scratch / "result.json"
@@ -64,7 +59,7 @@ def new_scratch(settings: Settings, team: str) -> Path:
     """Return a new scratch folder for a step of a team; it belongs to this process."""
     settings.steps.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix=f"{team}-", dir=settings.steps))
-    own_folder(scratch)
+    own_folder(scratch, settings)
     for name in ("home", "tmp"):
         (scratch / name).mkdir()
     return scratch
@@ -90,8 +85,7 @@ def step_folder(
         (scratch / "context.json").write_text(json.dumps(context), encoding="utf-8")
         secrets = find_secrets(settings, contract.secrets)
         inputs = _inputs(settings, contract, step, asked)
-        stores = {name: _store(settings, contract, name) for name in contract.stores}
-        datasets = {name: settings.datasets / name / version for name, version in inputs.items()}
+        stores, datasets = _stores(settings, contract), _datasets(settings, inputs)
         for name in contract.publishes:
             if name in asked.assets:
                 staged[name] = Dataset(settings.datasets, name).stage(identity())
@@ -112,16 +106,31 @@ def step_folder(
             **{name: secrets[name] for name in contract.secret_variables},
             **_channels(step, scratch),
         }
-        mounts = (
-            *(Mount(path, contract.stores[name] == "rw") for name, path in stores.items()),
-            *(Mount(path) for path in datasets.values()),
-            *(Mount(path, writable=True) for path in staged.values()),
-        )
+        mounts = _mounts(contract, stores, datasets) + tuple(Mount(path, writable=True) for path in staged.values())
         yield StepFolder(scratch, {"HOME": "/tmp", **visible}, env, staged, inputs, mounts, secrets)
     finally:
         for folder in staged.values():
             discard(folder)
         remove_tree(scratch)
+
+
+def expected_mounts(settings: Settings, contract: Contract, step: Step) -> tuple[Mount, ...]:
+    """Return what a step that makes all its assets would be given now, beside what it publishes."""
+    inputs = _read(settings, contract, step)
+    return _mounts(contract, _stores(settings, contract), _datasets(settings, inputs))
+
+
+def _mounts(contract: Contract, stores: Mapping[str, Path], datasets: Mapping[str, Path]) -> tuple[Mount, ...]:
+    private = tuple(Mount(path, contract.stores[name] == "rw") for name, path in stores.items())
+    return private + tuple(Mount(path) for path in datasets.values())
+
+
+def _stores(settings: Settings, contract: Contract) -> dict[str, Path]:
+    return {name: _store(settings, contract, name) for name in contract.stores}
+
+
+def _datasets(settings: Settings, inputs: Mapping[str, str]) -> dict[str, Path]:
+    return {name: settings.datasets / name / version for name, version in inputs.items()}
 
 
 def _passed_on(settings: Settings, contract: Contract, config: Mapping[str, Any]) -> dict[str, str]:
@@ -143,10 +152,14 @@ def _inputs(settings: Settings, contract: Contract, step: Step, asked: Asked) ->
 
     A checks-only run of a publisher judges what is published, so it is given that version.
     """
+    judged = [] if asked.assets else [one for one in contract.publishes if any(one == key for key, _ in asked.checks)]
+    return _read(settings, contract, step, judged)
+
+
+def _read(settings: Settings, contract: Contract, step: Step, more: Sequence[str] = ()) -> dict[str, str]:
+    """Return the current version of each dataset that a step's assets depend on, and of these."""
     deps = {dep for asset in step.assets for dep in asset.deps or []}
-    names = [name for name in contract.reads if name in deps]
-    if not asked.assets:
-        names += [name for name in contract.publishes if any(asset == name for asset, _ in asked.checks)]
+    names = [*(name for name in contract.reads if name in deps), *more]
     current = {name: Dataset(settings.datasets, name).current() for name in names}
     return {name: version for name, version in current.items() if version is not None}
 

@@ -56,7 +56,8 @@ class RunState:
 
     Our executor says itself when the run is cancelled, so that Dagster knows it before a step ends because of it; under
     another one, steps look for an interrupt themselves (`looks_itself`). `settle` waits until all that was reported so
-    far is on record. `to_come` counts the steps that have not begun.
+    far is on record. `to_come` names the steps that have not begun. `finish` waits until nothing is left of those that
+    have ended.
     """
 
     stores: StoreLocks
@@ -64,12 +65,14 @@ class RunState:
     provenance: Provenance = field(default_factory=Provenance)
     cancel: Cancellation = field(default_factory=Cancellation)
     looks_itself: bool = False
-    to_come: int = 0
+    to_come: set[str] = field(default_factory=set)
     ahead: Ahead = field(default_factory=Ahead)
+    finish: Callable[[], None] = lambda: None
 
     def close(self) -> None:
         """Give back the stores and what else the run holds."""
         self.ahead.undo()
+        self.finish()
         self.stores.release()
         self.cancel.close()
 

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +17,16 @@ from orchestrator.errors import SettingsError
 from orchestrator.execution.asking import Partition, asked_of, partition_of, pipes_extras, upstream_of
 from orchestrator.execution.dagster_internals import build_external_execution_context_data
 from orchestrator.execution.datasets import Dataset, PublishError
-from orchestrator.execution.failure import describe, failure, reproduction, tail
+from orchestrator.execution.failure import describe, failure, tail
 from orchestrator.execution.fingerprints import environment_hash
 from orchestrator.execution.gate import closed_gates
+from orchestrator.execution.identity import identity
 from orchestrator.execution.messages import MessageFile
 from orchestrator.execution.platform import Platform
 from orchestrator.execution.provenance import WithProvenance
 from orchestrator.execution.recording import Recorder
 from orchestrator.execution.report import Asked, Report
-from orchestrator.execution.resolve import StepFolder, new_scratch, step_folder
+from orchestrator.execution.resolve import StepFolder, expected_mounts, new_scratch, step_folder
 from orchestrator.execution.result_file import ResultError, result_messages
 from orchestrator.execution.run_state import INPUT_VERSIONS, LOGS, READY, RunState, StepLogs, run_state
 from orchestrator.execution.usage import PREFIX, Circumstances, in_words, measured
@@ -64,19 +65,7 @@ class StepRun:
 
     @property
     def limits(self) -> Limits:
-        resources = self.contract.resources_of(self.step)
-        return Limits(
-            timeout=self.step.timeout,
-            start_timeout=self.step.start_timeout or START_TIMEOUT,
-            memory=resources.memory,
-            cpu_time=resources.cpu_time,
-            cores=resources.cpu,
-            pids=resources.pids or MOST_PIDS,
-            open_files=resources.open_files,
-            output=resources.output or MOST_OUTPUT,
-            # To put a process into its groups takes as long as some steps.
-            at_once=any((resources.memory, resources.cpu, resources.cpu_time, resources.pids)),
-        )
+        return limits_of(self.contract, self.step)
 
     def run(self) -> Iterator[Any]:
         partition = self._admit()
@@ -112,6 +101,7 @@ class StepRun:
         with ExitStack() as stack:
             try:
                 backend = backend_of(self.platform.settings)
+                state.finish = backend.finish
                 config = dict(self.context.op_execution_context.op_config or {})
                 scratch = state.ahead.scratch(self.contract.team, self._new_scratch)
                 folder = stack.enter_context(
@@ -120,16 +110,17 @@ class StepRun:
                 logs = _logs(folder, stack)
                 redactor = Redactor(list(folder.secrets.values()))
                 launch = self._launch(folder, logs, attempt)
+                image = backend.image(launch)
                 recorder = Recorder(
                     self.context, self.platform.settings, self.asked, self.report, folder, logs,
-                    self._circumstances(backend), redactor,
+                    self._circumstances(backend, image), redactor,
                 )  # fmt: skip
                 messages = MessageFile(launch.messages)
                 stack.callback(messages.close)
                 self.context.log.debug(f"launching: {' '.join(launch.argv)}")
                 watch = StepWatch(self.limits, messages, recorder, self.report, state)
                 running = backend.start(launch)
-                outcome = yield from watch.over(running, lambda: self._meanwhile(state, backend, launch, folder))
+                outcome = yield from watch.over(running, lambda: self._meanwhile(state, backend, launch))
             except LaunchError as error:
                 category = Category.INFRASTRUCTURE if error.infrastructure else Category.VIOLATED
                 refused = self._refused(Verdict(category, str(error), retryable=error.infrastructure))
@@ -144,25 +135,32 @@ class StepRun:
                 verdict = self._publish(recorder, verdict, state)
             if not verdict.green:
                 yield from recorder.missing_results()
-                raise self._failed(verdict, outcome, launch, folder, partition, redactor)
+                arguments = [word for key in partition.keys for word in ("--partition", key)] if partition else []
+                command = backend.by_hand(launch, folder.visible, self.contract.secrets, arguments)
+                raise self._failed(verdict, outcome, launch, image, redactor.text(command), redactor)
             self.context.log.debug(f"step used: {in_words(outcome.usage, self.limits)}")
 
-    def _meanwhile(self, state: RunState, backend: Backend, launch: Launch, folder: StepFolder) -> None:
+    def _meanwhile(self, state: RunState, backend: Backend, launch: Launch) -> None:
         """Do what is better done while the workload runs than before or after it."""
         if (read_input_versions := INPUT_VERSIONS.get()) is not None:
             read_input_versions()
-        if state.to_come > 0:
-            state.ahead.make_ready(backend, launch, folder.lasting, self._new_scratch)
+        following = next((step for step in self.contract.steps if step.name in state.to_come), None)
+        # What one publishes goes into a folder that is made when it begins.
+        if following is not None and not any(asset.key in self.contract.publishes for asset in following.assets):
+            labels = {**launch.labels, "step": following.name, "attempt": "1"}
+            expected = replace(launch, labels=labels, limits=limits_of(self.contract, following))
+            mounts = expected_mounts(self.platform.settings, self.contract, following)
+            state.ahead.make_ready(backend, expected, mounts, self._new_scratch)
 
     def _new_scratch(self) -> Path:
         return new_scratch(self.platform.settings, self.contract.team)
 
-    def _circumstances(self, backend: Backend) -> Circumstances:
+    def _circumstances(self, backend: Backend, image: str | None) -> Circumstances:
         now = time.time()
         return Circumstances(
             sandbox=backend.tier,
             contract=self.platform.contract_hash(self.contract.team),
-            environment=environment_hash(self.platform.settings.workloads / self.contract.team),
+            environment=image or environment_hash(self.platform.settings.workloads / self.contract.team),
             queued=max(0.0, now - (READY.get() or now)),
         )
 
@@ -173,6 +171,8 @@ class StepRun:
                 "step": self.step.name,
                 "team": self.contract.team,
                 "attempt": str(attempt),
+                "contract": self.platform.contract_hash(self.contract.team),
+                "worker": identity(),
             },
             argv=tuple(self.step.run),
             folder=self.platform.settings.workloads / self.contract.team,
@@ -184,6 +184,7 @@ class StepRun:
             mounts=folder.mounts,
             secrets=folder.secrets_folder,
             network=self.contract.network != "none",
+            image=self.contract.image,
             limits=self.limits,
             grace=self.platform.settings.stop_grace,
         )
@@ -213,19 +214,18 @@ class StepRun:
         verdict: Verdict,
         outcome: Outcome,
         launch: Launch,
-        folder: StepFolder,
-        partition: Partition | None,
+        image: str | None,
+        command: str,
         redactor: Redactor,
     ) -> Exception:
-        arguments = [word for key in partition.keys for word in ("--partition", key)] if partition else []
-        command = reproduction(launch, folder.visible, self.contract.secrets, arguments)
         tails = {"stderr": tail(launch.stderr), "stdout": tail(launch.stdout)}
         text = describe(
-            verdict, self.step.name, self.contract.team, self.contract.owners, self.contract.image,
+            verdict, self.step.name, self.contract.team, self.contract.owners,
+            f"{self.contract.image} ({image})" if image else self.contract.image,
             self.report.exception if verdict.category is Category.RAISED else None,
             in_words(outcome.usage, self.limits), tails, command,
         )  # fmt: skip
-        metadata = {**measured(outcome), f"{PREFIX}reproduce": redactor.text(command)}
+        metadata = {**measured(outcome), f"{PREFIX}reproduce": command}
         return self._raised(verdict, failure(verdict, redactor.text(text), metadata, verdict.retryable))
 
     def _refused(self, verdict: Verdict) -> Exception:
@@ -241,6 +241,23 @@ class StepRun:
 
     def _waiting(self, holder: str) -> None:
         self.context.log.info(f"waiting for the stores of team {self.contract.team}, held by {holder}")
+
+
+def limits_of(contract: Contract, step: Step) -> Limits:
+    """Return what a step may use."""
+    resources = contract.resources_of(step)
+    return Limits(
+        timeout=step.timeout,
+        start_timeout=step.start_timeout or START_TIMEOUT,
+        memory=resources.memory,
+        cpu_time=resources.cpu_time,
+        cores=resources.cpu,
+        pids=resources.pids or MOST_PIDS,
+        open_files=resources.open_files,
+        output=resources.output or MOST_OUTPUT,
+        # To put a process into its groups takes as long as some steps.
+        at_once=any((resources.memory, resources.cpu, resources.cpu_time, resources.pids)),
+    )
 
 
 def _logs(folder: StepFolder, stack: ExitStack) -> StepLogs:

@@ -107,7 +107,7 @@ class ThreadExecutor(Executor):
     def _iterate(self, job_context: PlanExecutionContext, execution_plan: ExecutionPlan) -> Iterator[DagsterEvent]:
         run = job_context.dagster_run
         state = RunState(StoreLocks(f"run {run.run_id} ({run.job_name})"), settle=self._settle)
-        state.to_come = len(execution_plan.step_keys_to_execute)
+        state.to_come = set(execution_plan.step_keys_to_execute)
         running = _Threads(state, _created(job_context))
         with ExitStack() as stack:
             stack.callback(state.close)
@@ -165,7 +165,7 @@ class _Threads:
         before = [self.over.get(key, self.created) for key in context.step.get_execution_dependency_keys()]
         ready = max([self.over.pop(context.step.key, self.created), *before])
         name = f"step {context.step.key}"
-        self.state.to_come -= 1
+        self.state.to_come.discard(context.step.key)
         thread = threading.Thread(target=self._work, args=(context, ready), name=name, daemon=True)
         self.steps[context.step.key] = (thread, context, [])
         try:
@@ -191,6 +191,9 @@ class _Threads:
                 yield key, event
             else:
                 self.steps[key][2].append(event)
+                if event.is_step_success:
+                    # What depends on it may start before its thread has ended.
+                    self.over[key] = time.time()
                 # Dagster may start the next attempt at once: it hears of the retry when this thread has ended.
                 if not event.is_step_up_for_retry:
                     yield key, event

@@ -13,7 +13,8 @@ from orchestrator.execution.dagster_internals import (
     ModuleCodePointer,
     serialize_value,
 )
-from orchestrator.execution.workers import WORKER_TAG, alive
+from orchestrator.execution.identity import alive
+from orchestrator.execution.workers import WORKER_TAG
 from orchestrator.launching.channel import NotThere, forked, start
 from orchestrator.settings import read_settings
 
@@ -52,7 +53,7 @@ class PrewarmedRunLauncher(DefaultRunLauncher):
         if run is None or worker is None or run.is_finished or GRPC_INFO_TAG in run.tags:
             return bool(super().terminate(run_id))  # type: ignore[no-untyped-call]
         self._instance.report_run_canceling(run)
-        if not alive(worker):
+        if not alive(worker, read_settings()):
             self._instance.report_engine_event("Its run worker is gone: there is nothing to stop.", run)
             return False
         with contextlib.suppress(ProcessLookupError):

@@ -25,8 +25,9 @@ from orchestrator.execution.dagster_internals import (
     core_execute_run,
     deserialize_value,
 )
+from orchestrator.execution.identity import identity
 from orchestrator.execution.threads import CANCELLING
-from orchestrator.execution.workers import identity, sweep
+from orchestrator.execution.workers import sweep
 from orchestrator.launching.channel import BEGIN, read_line, send_line
 from orchestrator.settings import Settings, read_settings
 

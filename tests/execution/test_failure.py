@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from orchestrator.backends.launch import Launch
-from orchestrator.execution.failure import describe, failure, reproduction, tail, traceback_lines
+from orchestrator.backends.subprocess import SubprocessBackend
+from orchestrator.execution.failure import describe, failure, tail, traceback_lines
 from orchestrator.execution.report import WorkloadException
 from orchestrator.execution.verdict import Category, Verdict
 
@@ -112,7 +113,9 @@ def launch(folder: Path, *argv: str) -> Launch:
 
 
 def test_the_reproduction_names_secrets_and_shows_none(tmp_path: Path) -> None:
-    command = reproduction(launch(Path("/a b"), "python", "-m", "x"), {"A": "1 2"}, ["TOKEN"], ["--rows=3 4"])
+    command = SubprocessBackend().by_hand(
+        launch(Path("/a b"), "python", "-m", "x"), {"A": "1 2"}, ["TOKEN"], ["--rows=3 4"]
+    )
     assert command == "cd '/a b' && env -i A='1 2' TOKEN=\"$TOKEN\" python -m x '--rows=3 4'"
 
 
@@ -120,7 +123,9 @@ def test_the_reproduction_is_a_command_that_a_shell_runs(tmp_path: Path) -> None
     folder = tmp_path / "it's a folder"
     folder.mkdir()
     source = 'echo "$PWD|$A|$TOKEN|$1|${HOME-unset}"'
-    command = reproduction(launch(folder, "/bin/sh", "-c", source), {"A": "$x 'y'"}, ["TOKEN"], ["sh", "a b"])
+    command = SubprocessBackend().by_hand(
+        launch(folder, "/bin/sh", "-c", source), {"A": "$x 'y'"}, ["TOKEN"], ["sh", "a b"]
+    )
     ran = subprocess.run(["/bin/sh", "-c", command], env={"TOKEN": "given by hand"}, stdout=subprocess.PIPE, text=True)
     assert ran.stdout == f"{folder}|$x 'y'|given by hand|a b|unset\n"
 

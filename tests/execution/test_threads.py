@@ -41,6 +41,15 @@ def test_a_tag_limit_holds_back_the_steps_with_that_tag(project: Project) -> Non
     assert (ran.code, order) == (0, ["STEP_START", "STEP_SUCCESS"] * 3)
 
 
+def test_the_time_in_the_queue_counts_from_the_end_of_what_a_step_depends_on(project: Project) -> None:
+    """Counted from the launch of the run it would be longer than the steps before took."""
+    steps = [one_step(f"s{n}", workload(f"time.sleep(1)\n{REPORT}"), deps=[f"s{n - 1}"] if n else []) for n in range(4)]
+    project.team("team", steps)
+    made = {e["step"]: e["metadata"] for e in project.run("team_job").named("ASSET_MATERIALIZATION")}
+    before = sum(made[f"s{n}"]["bulkhead/run_seconds"] for n in range(3))
+    assert made["s3"]["bulkhead/queued_seconds"] < before
+
+
 def test_ten_steps_at_once_have_each_their_own_output_in_their_own_log(project: Project) -> None:
     names = [f"step_{number}" for number in range(10)]
     body = "for _ in range(2000): print('{name}', flush=True)\n" + REPORT

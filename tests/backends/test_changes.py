@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.execution.changes import Changes, _idle
+from orchestrator.backends.changes import Changes, _idle
 from tests.conftest import Project, one_step, workload
 
 
