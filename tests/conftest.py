@@ -228,19 +228,6 @@ def needs_sandbox() -> None:
         pytest.skip(message)
 
 
-def needs_engine() -> None:
-    """Skip a test where no Docker engine answers, saying so; in CI that is a failure."""
-    message = "NOT RUN: there is no docker command"
-    if shutil.which("docker"):
-        done = subprocess.run(["docker", "version", "--format", "{{.Server.Version}}"], capture_output=True, text=True)
-        if done.returncode == 0:
-            return
-        message = f"NOT RUN: no Docker engine answers ({(done.stderr.strip().splitlines() or ['no reason given'])[-1]})"
-    if os.environ.get("CI"):
-        pytest.fail(message)
-    pytest.skip(message)
-
-
 def needs_postgres() -> str:
     """Return the image of a throw-away Postgres; skip a test where none can be started, saying so; in CI, fail."""
     needs_engine()

@@ -29,7 +29,7 @@ def daemon() -> str:
     import psycopg2
     import yaml
 
-    with open("/opt/bulkhead/deployment/docker/dagster.yaml") as file:
+    with open("/opt/bulkhead/deployment/dagster.yaml") as file:
         address = yaml.safe_load(file)["storage"]["postgres"]["postgres_url"]
     with psycopg2.connect(address) as connection, connection.cursor() as cursor:
         cursor.execute(

@@ -11,7 +11,7 @@ from pathlib import Path
 
 CREDENTIALS = Path("/run/credentials")
 HOME = Path(os.environ.get("BULKHEAD_HOME", "/var/lib/bulkhead"))
-INSTANCE = Path(__file__).resolve().parent / "dagster.yaml"
+INSTANCE = Path(__file__).resolve().parent.parent / "dagster.yaml"
 
 
 def credentials(folder: Path) -> None:
