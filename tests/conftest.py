@@ -90,6 +90,11 @@ class Project:
     patience: float = PATIENCE
     started: list[Started] = field(default_factory=list)
 
+    @property
+    def tag(self) -> str:
+        """The tag of its images; empty where steps run in none."""
+        return self.environment.get("BULKHEAD_TAG", "") if self.environment.get("BULKHEAD_BACKEND") == "docker" else ""
+
     def team(self, team: str, steps: Sequence[Mapping[str, Any]], **contract: Any) -> None:
         """Write a team's folder: its contract, its scripts, its environment. Jobs default to `<team>_job` of all."""
         folder = self.root / "workloads" / team
@@ -108,8 +113,11 @@ class Project:
 
     def start(self, *arguments: str, command: Sequence[str] = (str(BULKHEAD), "run"), **env: str) -> Started:
         """Start `bulkhead run ARGUMENTS --json` and return at once."""
-        if self.environment.get("BULKHEAD_BACKEND") == "docker":
-            self.build_images()
+        if self.tag:
+            from tests.containers import build_image
+
+            for folder in (self.root / "workloads").iterdir():
+                build_image(folder, self.tag)
         process = subprocess.Popen(
             [*command, *arguments, "--json"],
             env=self.variables(**env),
@@ -136,20 +144,6 @@ class Project:
         own = {"BULKHEAD_PROJECT": str(self.root), "BULKHEAD_HOME": str(self.home), "BULKHEAD_STOP_GRACE": "0.5"}
         return {**kept, **own, **self.environment, **env}
 
-    def build_images(self) -> None:
-        """Build an image for each team: the environment of `showcase`, with the team's own scripts."""
-        for folder in (self.root / "workloads").iterdir():
-            (folder / ".dockerignore").write_text(".venv\n", encoding="utf-8")
-            image = f"bulkhead-{folder.name}:{self.environment['BULKHEAD_TAG']}"
-            recipe = f"FROM {self.environment['TEST_IMAGE']}\nCOPY . /app/\n"
-            build = ["docker", "build", "--quiet", "--tag", image, "--file", "-", str(folder)]
-            subprocess.run(build, input=recipe, stdout=subprocess.DEVNULL, check=True, text=True)
-
-    def containers(self) -> list[str]:
-        """Return the containers of this home."""
-        asked = ["docker", "ps", "--all", "--quiet", "--filter", f"label=bulkhead.home={self.home}"]
-        return subprocess.run(asked, stdout=subprocess.PIPE, check=True, text=True).stdout.split()
-
     def instance(self) -> Any:
         """Open the Dagster instance of the home."""
         from dagster import DagsterInstance
@@ -162,6 +156,18 @@ class Project:
             manager = instance.compute_log_manager
             key = manager.build_log_key_for_run(run_id, step)
             return Path(manager.get_captured_local_path(key, "out")).read_bytes()
+
+    def close(self) -> None:
+        """End what was left running."""
+        for started in self.started:
+            if started.process.poll() is None:
+                started.process.kill()
+                started.process.communicate()
+        if self.tag:
+            from tests.containers import containers_of, docker
+
+            if found := containers_of(self.home):
+                docker("rm", "--force", *found)
 
     def processes(self) -> list[int]:
         """Return every process that carries this home in its environment, except the test's own."""
@@ -203,19 +209,27 @@ def wait_for(condition: Callable[[], Any], what: str, patience: float = PATIENCE
     raise AssertionError(f"never happened: {what}")
 
 
+def engine_answers() -> bool:
+    """Return whether there is a Docker engine."""
+    return _no_engine() == ""
+
+
 def needs_engine() -> None:
     """Skip a test where no Docker engine answers, saying so; in CI that is a failure."""
-    reason = "there is no docker command"
-    if shutil.which("docker"):
-        asked = ["docker", "version", "--format", "{{.Server.Version}}"]
-        done = subprocess.run(asked, capture_output=True, text=True)
-        if done.returncode == 0:
-            return
-        reason = (done.stderr.strip().splitlines() or ["it does not say why"])[-1]
-    message = f"NOT RUN: no Docker engine answers ({reason})"
-    if os.environ.get("CI"):
-        pytest.fail(message)
-    pytest.skip(message)
+    if reason := _no_engine():
+        message = f"NOT RUN: no Docker engine answers ({reason})"
+        if os.environ.get("CI"):
+            pytest.fail(message)
+        pytest.skip(message)
+
+
+def _no_engine() -> str:
+    """Return why there is no engine; nothing if there is one."""
+    if shutil.which("docker") is None:
+        return "there is no docker command"
+    asked = ["docker", "version", "--format", "{{.Server.Version}}"]
+    done = subprocess.run(asked, capture_output=True, text=True)
+    return "" if done.returncode == 0 else (done.stderr.strip().splitlines() or ["it does not say why"])[-1]
 
 
 def needs_sandbox() -> None:
@@ -250,7 +264,4 @@ def project(tmp_path: Path) -> Iterator[Project]:
     shutil.copytree(REPOSITORY / "deployment", root / "deployment")
     made = Project(root, tmp_path / "a home")
     yield made
-    for started in made.started:
-        if started.process.poll() is None:
-            started.process.kill()
-            started.process.communicate()
+    made.close()

@@ -22,6 +22,7 @@ DOCUMENTS = [
     ROOT / "README.md",
     ROOT / "CONTRIBUTING.md",
     ROOT / "workload_images" / "README.md",
+    ROOT / "deployment" / "offline" / "README.md",
     *sorted((ROOT / "docs").glob("*.md")),
 ]
 FOLDERS = ("orchestrator", "workloads", "workload_images", "deployment", "docs", "tests")

@@ -67,6 +67,11 @@ class Attached:
         self._socket.sendall(data)
         self._socket.setblocking(False)
 
+    def end_stdin(self) -> None:
+        """End the container's stdin, by which init kills all and says how it was."""
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_WR)
+
     def end_in(self, stdout: int, stderr: int, redactor: Redactor) -> None:
         """Say which logs the streams end in."""
         self._logs = {STDOUT: Log(stdout, redactor), STDERR: Log(stderr, redactor)}

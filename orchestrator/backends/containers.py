@@ -113,5 +113,5 @@ def _mounts(engine: Engine, launch: Launch, init: str) -> list[dict[str, Any]]:
 def _log(engine: Engine) -> dict[str, Any]:
     """Return where the engine itself keeps output: nowhere, unless someone may want to look into a kept container."""
     if engine.settings.keep_failed:
-        return {"Type": "local", "Config": {"max-size": "10m", "max-file": "1"}}
+        return {"Type": "local", "Config": {"max-size": "10m", "max-file": "2"}}
     return {"Type": "none", "Config": {}}

@@ -10,6 +10,7 @@ import json
 import os
 import secrets as random
 import shlex
+import signal
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -35,7 +36,8 @@ BROKEN = {
     "pids": Stopped.PIDS,
     "open_files": Stopped.OPEN_FILES,
 }
-SIGNALS = ("SIGINT", "SIGTERM", "SIGKILL")
+# How long init may take to kill all, before the engine does.
+DEAF_SECONDS = 5.0
 # What the image itself says best; the rest of a step's environment holds in a container as well.
 OF_THE_IMAGE = ("PATH",)
 DISK_SECONDS = 0.5
@@ -229,7 +231,8 @@ class RunningContainer:
         self._disk_due = self._launched + DISK_SECONDS
         self._broken: Stopped | None = None
         self._written = 0
-        self._stopping: list[tuple[float, str]] = []
+        self._stops = False
+        self._stopping: list[tuple[float, Callable[[], None]]] = []
 
     @property
     def started(self) -> bool:
@@ -238,7 +241,7 @@ class RunningContainer:
     def wait(self, seconds: float, also: Sequence[int] = ()) -> Outcome | None:
         until = time.monotonic() + seconds
         while True:
-            self._signal()
+            self._go_on_stopping()
             due = min((when for when, _ in self._stopping), default=until)
             pause = max(0.0, min(until, due, self._disk_due) - time.monotonic())
             changed = [] if self._changes.fd is None else [self._changes.fd]
@@ -251,8 +254,10 @@ class RunningContainer:
                 return None
 
     def stop(self) -> None:
+        self._stops = True
         now, grace = time.monotonic(), self._launch.grace
-        self._stopping = [(now + number * grace, name) for number, name in enumerate(SIGNALS)]
+        asks = [(now, lambda: self._send("SIGINT")), (now + grace, lambda: self._send("SIGTERM"))]
+        self._stopping = [*asks, *self._killing(2 * grace)]
 
     def _look(self) -> bool:
         """Return whether init says now that the workload has started."""
@@ -261,17 +266,22 @@ class RunningContainer:
             self._started = time.monotonic()
         return self.started
 
-    def _signal(self) -> None:
+    def _killing(self, seconds: float) -> list[tuple[float, Callable[[], None]]]:
+        """Return what is done to end everything after so many seconds: init does it, or else the engine."""
+        when = time.monotonic() + seconds
+        return [(when, self._attached.end_stdin), (when + DEAF_SECONDS, lambda: self._send("SIGKILL"))]
+
+    def _go_on_stopping(self) -> None:
         while self._stopping and time.monotonic() >= self._stopping[0][0]:
-            self._kill(self._stopping.pop(0)[1])
+            self._stopping.pop(0)[1]()
 
-    def _kill(self, signal: str) -> None:
+    def _send(self, name: str) -> None:
         """Send a signal. The engine answers when a killed container's output was read, so this waits for no answer."""
-        threading.Thread(target=self._kill_now, args=(signal,), name="kill", daemon=True).start()
+        threading.Thread(target=self._send_now, args=(name,), name="signal", daemon=True).start()
 
-    def _kill_now(self, signal: str) -> None:
+    def _send_now(self, name: str) -> None:
         with contextlib.suppress(APIError, *DOWN):
-            self._engine.api.kill(self.container, signal)
+            self._engine.api.kill(self.container, name)
 
     def _hold(self) -> None:
         """Hold what neither the engine nor init does: how much it writes."""
@@ -286,7 +296,7 @@ class RunningContainer:
 
     def _break(self, reason: Stopped) -> None:
         self._broken = reason
-        self._kill("SIGKILL")
+        self._stopping = self._killing(0)
 
     def _output(self) -> int:
         with contextlib.suppress(OSError):
@@ -310,17 +320,16 @@ class RunningContainer:
         if "error" in words:
             image = self._backend.settings.image_reference(self._launch.image)
             raise LaunchError(f"the command could not be executed in the image {image}: {words['error']}")
-        code = (state or {}).get("ExitCode")
         stopped = self._broken or BROKEN.get(words.get("broken") or "")
         if stopped is None and (state or {}).get("OOMKilled"):
             stopped = Stopped.OUT_OF_MEMORY
-        # Init is killed with the whole container, by the platform or by the engine.
-        signal = words.get("signal", code - 128 if "exit" not in words and code is not None and code > 128 else None)
-        lost = None
-        if state is None:
-            lost = "its container was removed from outside"
-        elif "exit" not in words and signal is None:
-            lost = f"its container ended ({(state.get('Error') or 'the engine gives no reason')})"
+        lost, number = None, words.get("signal")
+        if "exit" not in words and number is None:
+            # Init has the last word, unless it was killed with the whole container.
+            if stopped is not None or self._stops:
+                number = int(signal.SIGKILL)
+            else:
+                lost = _loss(state)
         limit = self._launch.limits.memory
         memory = words.get("memory", 0)
         if stopped is Stopped.OUT_OF_MEMORY and limit:
@@ -328,7 +337,7 @@ class RunningContainer:
         started = self._started or ended
         return Outcome(
             exit_code=words.get("exit") if stopped is None else None,
-            signal=signal,
+            signal=number,
             stopped=stopped,
             lost=lost,
             left_behind=words.get("left", 0),
@@ -363,6 +372,17 @@ class RunningContainer:
                 if time.monotonic() > until:
                     raise self._engine.unreachable(error) from error
                 time.sleep(0.5)
+
+
+def _loss(state: Mapping[str, Any] | None) -> str:
+    """Return what is known of a container that ended without a word."""
+    if state is None:
+        return "its container was removed from outside"
+    if state.get("ExitCode") == KILLED:
+        return "its container was killed from outside"
+    return (
+        f"its container ended with code {state.get('ExitCode')}: {state.get('Error') or 'the engine gives no reason'}"
+    )
 
 
 def _removed(engine: Engine, container: str) -> None:

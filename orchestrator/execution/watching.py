@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from orchestrator.backends import Running
-from orchestrator.backends.launch import Limits, Outcome, Stopped
+from orchestrator.backends.launch import LaunchError, Limits, Outcome, Stopped
 from orchestrator.contract.units import format_memory
 from orchestrator.execution.messages import MAX_BYTES, MAX_LINE, MessageFile
 from orchestrator.execution.recording import Recorder
@@ -61,6 +61,9 @@ class StepWatch:
                     if stopped is not None:
                         self.report.stopping()
                         running.stop()
+        except LaunchError:
+            # It never ran, or nobody can reach it any more.
+            raise
         except BaseException:
             _end(running, outcome)
             raise

@@ -99,7 +99,7 @@ def test_a_step_that_may_reach_machines_is_on_the_network_for_that(tmp_path: Pat
 def test_a_container_that_may_be_kept_keeps_a_bounded_log_and_says_for_how_long(tmp_path: Path) -> None:
     made = config(tmp_path, {"BULKHEAD_KEEP_FAILED": "600"})
     assert made["Labels"]["bulkhead.keep"] == "600"
-    assert made["HostConfig"]["LogConfig"] == {"Type": "local", "Config": {"max-size": "10m", "max-file": "1"}}
+    assert made["HostConfig"]["LogConfig"] == {"Type": "local", "Config": {"max-size": "10m", "max-file": "2"}}
 
 
 def test_a_step_runs_as_the_platforms_own_user_but_never_as_root(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,16 +9,24 @@ from typing import Any
 import yaml
 
 from tests.conformance.cases import CASES, Case
-from tests.conftest import REPOSITORY, Project
+from tests.conftest import REPOSITORY, Project, needs_sandbox
+from tests.containers import containers_of, docker_settings
 
 WORKLOADS = REPOSITORY / "tests" / "workloads"
 TEAM = "suite"
 PATIENCE = 280.0
-# Every way that steps can run here: the settings that choose it.
-TIERS: Mapping[str, Mapping[str, str]] = {
-    "subprocess, sandboxed": {"BULKHEAD_BACKEND": "subprocess", "BULKHEAD_SANDBOX": "required"},
-    "subprocess, plain": {"BULKHEAD_BACKEND": "subprocess", "BULKHEAD_SANDBOX": "off"},
-}
+SANDBOXED, PLAIN, DOCKER = "subprocess, sandboxed", "subprocess, plain", "docker"
+# Every way that steps can run here, and what metadata says of it.
+TIERS: Mapping[str, str] = {SANDBOXED: "bwrap", PLAIN: "none (switched off)", DOCKER: "docker"}
+
+
+def settings_of(tier: str) -> dict[str, str]:
+    """Return the settings that choose a tier; where it cannot be had here, say so."""
+    if tier == DOCKER:
+        return docker_settings()
+    if tier == SANDBOXED:
+        needs_sandbox()
+    return {"BULKHEAD_BACKEND": "subprocess", "BULKHEAD_SANDBOX": "required" if tier == SANDBOXED else "off"}
 
 
 def make_project(folder: Path, tier: str, cases: Sequence[Case] = CASES, **contract: Any) -> Project:
@@ -34,7 +42,7 @@ def make_project(folder: Path, tier: str, cases: Sequence[Case] = CASES, **contr
     attributes = {"team": TEAM, "image": TEAM, "jobs": jobs, **contract, "steps": [step_of(case) for case in cases]}
     document = {"type": "orchestrator.Workload", "attributes": attributes}
     (team / "defs.yaml").write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
-    return Project(root, folder / "a home", {**TIERS[tier], "PLATFORM_PASSWORD": "hunter2"}, PATIENCE)
+    return Project(root, folder / "a home", {**settings_of(tier), "PLATFORM_PASSWORD": "hunter2"}, PATIENCE)
 
 
 def step_of(case: Case) -> dict[str, Any]:
@@ -56,8 +64,9 @@ def interpreter(case: Case) -> str:
 
 
 def nothing_is_left(project: Project) -> bool:
-    """Return whether no process and no step folder of a project is left."""
-    return project.processes() == [] and list((project.home / "steps").iterdir()) == []
+    """Return whether no process, no container and no step folder of a project is left."""
+    containers = containers_of(project.home) if project.tag else []
+    return project.processes() == containers == list((project.home / "steps").iterdir()) == []
 
 
 def without_numbers(line: str) -> str:

@@ -12,8 +12,9 @@ import pytest
 
 from orchestrator.execution.recording import MAX_LOG_EVENTS
 from tests.conformance.cases import CASES, Case
-from tests.conformance.suite import TEAM, TIERS, interpreter, make_project, without_numbers
-from tests.conftest import Project, Ran, needs_sandbox
+from tests.conformance.conftest import EVERY_TIER
+from tests.conformance.suite import DOCKER, TEAM, TIERS, interpreter, make_project, nothing_is_left, without_numbers
+from tests.conftest import Project, Ran
 
 NUMBERS = (
     "peak_memory_bytes", "cpu_seconds", "peak_pids", "output_bytes", "queued_seconds", "starting_seconds", "run_seconds",
@@ -42,13 +43,12 @@ def groups() -> set[str]:
     return {str(path) for path in Path("/sys/fs/cgroup").rglob(f"bulkhead-{TEAM}-*")}
 
 
-@pytest.fixture(scope="module", params=TIERS)
+@pytest.fixture(scope="module", params=EVERY_TIER)
 def result(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Result]:
-    if "sandboxed" in request.param:
-        needs_sandbox()
     project = make_project(tmp_path_factory.mktemp("suite"), request.param)
     before = groups()
     yield Result(request.param, project, project.run(f"{TEAM}_job", BULKHEAD_MAX_CONCURRENT="4"), before)
+    project.close()
 
 
 def lines_of(ran: Ran, case: Case) -> list[str]:
@@ -105,16 +105,16 @@ def test_every_materialization_says_what_its_step_used(result: Result, case: Cas
             found |= later["metadata"]
         assert all(found[f"bulkhead/{name}"] >= 0 for name in NUMBERS)
         assert ("bulkhead/exit_code" in found) != ("bulkhead/signal" in found)
-        assert found["bulkhead/sandbox"] == ("bwrap" if "sandboxed" in result.tier else "none (switched off)")
+        assert found["bulkhead/sandbox"] == TIERS[result.tier]
         assert len(found["bulkhead/contract"]) == 16
 
 
 def test_nothing_is_left_running_and_nothing_is_left_on_disk(result: Result) -> None:
     assert result.ran.events[-1]["event"] == "RUN_ENDED", result.ran.stderr
-    assert result.project.processes() == []
-    assert list((result.project.home / "steps").iterdir()) == []
+    assert nothing_is_left(result.project)
     assert groups() - result.before == set()
-    assert sorted(path.name for path in result.project.home.iterdir()) == [".lock", "dagster", "steps"]
+    own = [".lock", "dagster", *(["init"] if result.tier == DOCKER else []), "steps"]
+    assert sorted(path.name for path in result.project.home.iterdir()) == own
 
 
 def test_a_daemon_that_a_green_step_leaves_is_killed_without_changing_the_verdict(result: Result) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import psutil
 
 from tests.conformance.cases import FLOOD
-from tests.conformance.suite import TEAM, make_project
+from tests.conformance.suite import DOCKER, TEAM, make_project
 
 GIBIBYTE = 1 << 30
 # What may be on top of what the run worker holds when the step starts: its own work on the step's events.
@@ -24,7 +24,8 @@ def test_a_gigabyte_on_stdout_does_not_grow_the_orchestrator_and_is_kept_to_its_
     ran = running.end()
     assert ran.code == 0, ran.events
     assert max(held) - held[0] < ROOM
-    assert 0 < max(supervisors) < ROOM
+    # A container has no supervisor on this side.
+    assert tier == DOCKER or 0 < max(supervisors) < ROOM
     with project.instance() as instance:
         manager = instance.compute_log_manager
         path = Path(manager.get_captured_local_path(manager.build_log_key_for_run(ran.run_id, FLOOD.name), "out"))

@@ -8,22 +8,21 @@ from pathlib import Path
 
 import pytest
 
-from tests.conformance.suite import TIERS, nothing_is_left
-from tests.conftest import REPORT, Project, needs_sandbox, one_step, workload
+from tests.conformance.suite import PLAIN, SANDBOXED, nothing_is_left, settings_of
+from tests.conftest import REPORT, Project, one_step, workload
 
 ENDS = {"timeout": "3s"}
 
 
 @pytest.fixture
 def sandboxed(project: Project) -> Project:
-    needs_sandbox()
-    project.environment |= TIERS["subprocess, sandboxed"]
+    project.environment |= settings_of(SANDBOXED)
     return project
 
 
 @pytest.fixture
 def plain(project: Project) -> Project:
-    project.environment |= TIERS["subprocess, plain"]
+    project.environment |= settings_of(PLAIN)
     return project
 
 
