@@ -10,13 +10,14 @@ FROM ${BASE_IMAGE} AS build
 ARG UV_VERSION=0.13.9
 ENV UV_LINK_MODE=copy UV_PYTHON_DOWNLOADS=never UV_COMPILE_BYTECODE=1 UV_CACHE_DIR=/root/.cache/uv
 WORKDIR /opt/bulkhead
-COPY deployment/docker/index.sh /index.sh
 RUN --mount=type=secret,id=ca --mount=type=secret,id=index --mount=type=bind,from=wheels,target=/wheels \
+    --mount=type=bind,source=workload_images/index.sh,target=/index.sh \
     . /index.sh && python -m venv /opt/uv && /opt/uv/bin/pip install --quiet --no-cache-dir "uv==${UV_VERSION}"
 COPY pyproject.toml uv.lock README.md LICENSE ./
 # By name and hash, the locked packages come from the index that is set.
 RUN --mount=type=secret,id=ca --mount=type=secret,id=index --mount=type=bind,from=wheels,target=/wheels \
     --mount=type=cache,id=bulkhead-uv,target=/root/.cache/uv \
+    --mount=type=bind,source=workload_images/index.sh,target=/index.sh \
     . /index.sh && \
     /opt/uv/bin/uv export --quiet --frozen --no-dev --extra platform --no-emit-project --no-header -o /requirements.txt && \
     /opt/uv/bin/uv venv --quiet --python "$(command -v python)" .venv && \
@@ -24,13 +25,14 @@ RUN --mount=type=secret,id=ca --mount=type=secret,id=index --mount=type=bind,fro
 COPY orchestrator orchestrator
 RUN --mount=type=secret,id=ca --mount=type=secret,id=index --mount=type=bind,from=wheels,target=/wheels \
     --mount=type=cache,id=bulkhead-uv,target=/root/.cache/uv \
+    --mount=type=bind,source=workload_images/index.sh,target=/index.sh \
     . /index.sh && \
     /opt/uv/bin/uv sync --quiet --frozen --no-dev --extra platform --inexact && \
     python -m compileall -q orchestrator && rm -f uv.lock README.md
 COPY deployment/workspace.yaml deployment/workspace.yaml
 COPY deployment/docker deployment/docker
 # In this image, the platform's instance is the one in containers.
-RUN mv deployment/docker/dagster.yaml deployment/dagster.yaml && rm deployment/docker/index.sh
+RUN mv deployment/docker/dagster.yaml deployment/dagster.yaml
 # Of a workload, its contract and its lock file, and nothing else.
 RUN --mount=type=bind,source=workloads,target=/workloads set -eu; \
     for contract in /workloads/*/defs.yaml; do \
@@ -56,4 +58,4 @@ ENV PATH=/opt/bulkhead/.venv/bin:${PATH} \
     HOME=/tmp LANG=C.UTF-8 PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 WORKDIR /opt/bulkhead
 USER 10001:10001
-CMD ["bulkhead", "check"]
+CMD ["bulkhead", "doctor"]

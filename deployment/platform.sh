@@ -87,7 +87,7 @@ own_containers() {
 
 down() {
     # Nothing new starts; a run worker that is stopped ends its steps and says that its run was cancelled.
-    compose stop webserver daemon
+    compose stop webserver daemon collector
     running=$(own_containers --filter label=dagster/run_id)
     if [ -n "$running" ]; then
         say "stopping $(echo "$running" | wc -l) run(s)"

@@ -5,8 +5,10 @@ Dagster's own commands for this import all of Dagster each time, which takes a s
 
 import sys
 import urllib.request
+from pathlib import Path
 
 DAEMON_SECONDS = 60
+INSTANCE = Path(__file__).resolve().parent.parent / "dagster.yaml"
 
 
 def webserver() -> str:
@@ -29,8 +31,7 @@ def daemon() -> str:
     import psycopg2
     import yaml
 
-    with open("/opt/bulkhead/deployment/dagster.yaml") as file:
-        address = yaml.safe_load(file)["storage"]["postgres"]["postgres_url"]
+    address = yaml.safe_load(INSTANCE.read_text())["storage"]["postgres"]["postgres_url"]
     with psycopg2.connect(address) as connection, connection.cursor() as cursor:
         cursor.execute(
             "select count(*), extract(epoch from now() at time zone 'utc' - min(timestamp)) from daemon_heartbeats"
@@ -44,7 +45,7 @@ def daemon() -> str:
 if __name__ == "__main__":
     try:
         trouble = {"webserver": webserver, "code": code, "daemon": daemon}[sys.argv[1]]()
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 (whatever it is, the service is not well)
         trouble = f"{type(error).__name__}: {error}"
     print(trouble or "well")
     sys.exit(bool(trouble))

@@ -14,6 +14,7 @@ import socket
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from rules import Platform, Refused, Request, connection, creation, inside, owned, route
@@ -126,8 +127,8 @@ class Proxy:
         if relative is None or self._home is None:
             return relative is not None
         # A link would lead the engine to wherever it points.
-        own = os.path.join(os.path.realpath(self._home), relative)
-        return os.path.realpath(own) == own
+        own = Path(self._home).resolve() / relative
+        return own.resolve() == own
 
     async def _ask(self, path: str) -> dict[str, Any]:
         """Return what the engine says of something; nothing if there is no such thing."""

@@ -3,8 +3,10 @@
 While a run executes, its worker's event log takes events into a queue, and a thread stores them in their order.
 Dagster's own code stores each of them; what changes is when, and that many share a connection and a transaction. Every
 read waits for what was written before it, and so does the end of the run. An event that cannot be stored is not passed
-over: from then on every event says so. In Postgres each event is a transaction, on a connection that is kept: readers
-go by the numbers of events, and would pass over what is committed late. A Postgres that is gone for a moment is waited for.
+over: from then on every event says so.
+
+In Postgres each event is a transaction, on a connection that is kept: readers go by the numbers of events, and would
+pass over what is committed late. A Postgres that is gone for a moment is waited for.
 """
 
 import threading

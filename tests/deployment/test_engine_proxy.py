@@ -98,7 +98,8 @@ def test_a_container_lives_and_dies_through_the_proxy(setting: Setting) -> None:
 
 
 def test_an_attached_container_is_spoken_to_live_in_both_directions_until_its_input_ends(setting: Setting) -> None:
-    made = setting.container("python", "-c", ECHO, stdin_open=True, tty=False)
+    config = {"Image": IMAGE, "Cmd": ["python", "-c", ECHO], "OpenStdin": True, "StdinOnce": True, "AttachStdin": True}
+    made = setting.proxied.containers.get(setting.proxied.api.create_container_from_config(config)["Id"])
     way = setting.proxied.api.attach_socket(made.id, {"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1})
     made.start()
     for word in (b"one\n", b"two\n"):
@@ -107,8 +108,10 @@ def test_an_attached_container_is_spoken_to_live_in_both_directions_until_its_in
     time.sleep(1)
     way._sock.sendall(b"three\n")
     assert received(way._sock, 14)[8:] == b"THREE\n"
+    way._sock.shutdown(socket.SHUT_WR)
+    assert made.wait()["StatusCode"] == 0
     way.close()
-    made.remove(force=True)
+    made.remove()
 
 
 def received(way: socket.socket, count: int) -> bytes:
@@ -262,7 +265,7 @@ def descriptors(setting: Setting) -> int:
         for one in psutil.Process().children()
         if "engine_proxy.py" in " ".join(one.cmdline()) and listens(one, setting.port)
     ]
-    return sum("socket:" in os.readlink(f"/proc/{proxy.pid}/fd/{name}") for name in os.listdir(f"/proc/{proxy.pid}/fd"))
+    return sum("socket:" in str(link.readlink()) for link in Path(f"/proc/{proxy.pid}/fd").iterdir())
 
 
 def listens(process: Any, port: int) -> bool:

@@ -150,7 +150,12 @@ print(reached)
 
 
 def test_a_workload_on_the_data_network_reaches_no_part_of_the_platform(platform: Deployed) -> None:
-    addresses = [["postgres", 5432], ["engine-proxy", 2375], ["webserver", 3000], ["host.docker.internal", platform.port]]
+    addresses = [
+        ["postgres", 5432],
+        ["engine-proxy", 2375],
+        ["webserver", 3000],
+        ["host.docker.internal", platform.port],
+    ]
     ports = {"postgres": 5432, "engine-proxy": 2375, "webserver": 3000, "code-etl": 4000}
     for service, port in ports.items():
         for network in platform.service(service)["NetworkSettings"]["Networks"].values():
