@@ -242,6 +242,20 @@ def needs_sandbox() -> None:
         pytest.skip(message)
 
 
+def needs_postgres() -> str:
+    """Return the image of a throw-away Postgres; skip a test where none can be started, saying so; in CI, fail."""
+    needs_engine()
+    image = "postgres:17"
+    for command in (["docker", "image", "inspect", image], ["docker", "pull", "-q", image]):
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode == 0:
+            return image
+    message = f"NOT RUN: {image} cannot be had ({(done.stderr.strip().splitlines() or ['no reason given'])[-1]})"
+    if os.environ.get("CI"):
+        pytest.fail(message)
+    pytest.skip(message)
+
+
 @pytest.fixture
 def project(tmp_path: Path) -> Iterator[Project]:
     """Return an empty project in a folder with a space in its name; end what the test left running."""

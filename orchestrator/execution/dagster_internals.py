@@ -56,12 +56,13 @@ if TYPE_CHECKING:
     from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
     from dagster._core.storage.tags import GRPC_INFO_TAG
     from dagster._grpc.impl import core_execute_run
-    from dagster._serdes import deserialize_value, serialize_value
+    from dagster._serdes import ConfigurableClassData, deserialize_value, serialize_value
 
 SEEN_WITH = "1.13.27"
 
 # What loading definitions does not need, and takes long to import: where it is found when it is asked for.
 LATER = {
+    "ConfigurableClassData": "dagster._serdes",
     "EventLogStorage": "dagster._core.storage.event_log.base",
     "DefaultRunLauncher": "dagster._core.launcher.default_run_launcher",
     "GRPC_INFO_TAG": "dagster._core.storage.tags",
@@ -91,6 +92,7 @@ __all__ = [
     "CapturedLogContext",
     "ComponentPath",
     "ComputeIOType",
+    "ConfigurableClassData",
     "DagsterEvent",
     "DagsterEventType",
     "DagsterExecutionInterruptedError",

@@ -4,9 +4,13 @@ While a run executes, its worker's event log takes events into a queue, and a th
 Dagster's own code stores each of them; what changes is when, and that many share a connection and a transaction. Every
 read waits for what was written before it, and so does the end of the run. An event that cannot be stored is not passed
 over: from then on every event says so.
+
+In Postgres each event is a transaction, on a connection that is kept: readers go by the numbers of events, and would
+pass over what is committed late. A Postgres that is gone for a moment is waited for.
 """
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import cache
@@ -15,6 +19,7 @@ from typing import Any
 
 from sqlalchemy import create_engine
 from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import QueuePool
 
 from orchestrator.execution.dagster_internals import (
@@ -32,6 +37,8 @@ MAX_BATCH = 200
 LINGER_SECONDS = 0.2
 # Whoever waits for the queue looks this often whether its thread still lives.
 PATIENCE_SECONDS = 5.0
+# A database server that restarts is back within this time, or events cannot be stored.
+ABSENCE_SECONDS, RETRY_SECONDS = 60.0, 0.2
 
 
 @contextmanager
@@ -69,8 +76,11 @@ class EventWriter:
     def __init__(self, storage: SqlEventLogStorage) -> None:
         self._storage = storage
         self._store = storage.store_event
-        self._connections = _KeptConnections(storage) if isinstance(storage, SqliteEventLogStorage) else None
+        self._connections = _connections(storage)
         self._open: Any = self._connections.open if self._connections else _own_way(storage)
+        # Within it, an event is stored as a whole or not at all.
+        self._begin: Any = self._connections.begin if self._connections else self._open
+        self._most = 1 if isinstance(self._connections, _PooledConnections) else MAX_BATCH
         self._condition = threading.Condition()
         self._queue: list[EventLogEntry] = []
         self._put = self._stored = self._wanted = 0
@@ -144,7 +154,7 @@ class EventWriter:
                 yield connection
             return
         if shard not in self._held:
-            self._held[shard] = self._stack.enter_context(self._open(*shard))
+            self._held[shard] = self._stack.enter_context(self._begin(*shard))
         yield self._held[shard]
 
     def _complain(self) -> None:
@@ -160,10 +170,12 @@ class EventWriter:
                 batch, self._queue = self._queue[:MAX_BATCH], self._queue[MAX_BATCH:]
             if not batch:
                 return
-            self._store_batch(batch)
-            with self._condition:
-                self._stored += len(batch)
-                self._condition.notify_all()
+            for start in range(0, len(batch), self._most):
+                part = batch[start : start + self._most]
+                self._store_batch(part)
+                with self._condition:
+                    self._stored += len(part)
+                    self._condition.notify_all()
 
     def _may_not_linger(self) -> bool:
         return self._closed or self._wanted > self._stored or len(self._queue) >= MAX_BATCH
@@ -182,9 +194,27 @@ class EventWriter:
     def _store_one_by_one(self, batch: list[EventLogEntry]) -> None:
         for event in batch:
             try:
-                self._store(event)
+                self._store_patiently(event)
             except BaseException as error:  # noqa: BLE001 (told to whoever puts the next event)
                 self._failure = error
+
+    def _store_patiently(self, event: EventLogEntry) -> None:
+        """Store one event, again and again if the connection is lost; what was not committed is not there."""
+        if not isinstance(self._connections, _PooledConnections):
+            self._store(event)
+            return
+        until = time.monotonic() + ABSENCE_SECONDS
+        while True:
+            try:
+                with ExitStack() as self._stack:
+                    self._store(event)
+                return
+            except DBAPIError as error:
+                if not _lost(error) or time.monotonic() > until:
+                    raise
+                time.sleep(RETRY_SECONDS)
+            finally:
+                self._leave_batch()
 
     def _leave_batch(self) -> None:
         self._stack = None
@@ -202,6 +232,59 @@ def _own_way(storage: SqlEventLogStorage) -> Any:
     return own._connect
 
 
+def _connections(storage: SqlEventLogStorage) -> "_KeptConnections | _PooledConnections | None":
+    if isinstance(storage, SqliteEventLogStorage):
+        return _KeptConnections(storage)
+    return _PooledConnections(storage) if hasattr(storage, "postgres_url") else None
+
+
+def _lost(error: DBAPIError) -> bool:
+    """Return whether there is no connection to the database server, or no longer."""
+    return error.connection_invalidated or getattr(error.orig, "pgcode", "") is None
+
+
+class _PooledConnections:
+    """Opens connections to an event log in Postgres, and keeps them for the next time."""
+
+    def __init__(self, storage: Any) -> None:
+        from dagster_postgres.utils import create_pg_engine
+
+        self._engine = create_pg_engine(
+            storage.postgres_url,
+            storage._token_provider,
+            isolation_level="AUTOCOMMIT",
+            poolclass=QueuePool,
+            max_overflow=-1,
+            pool_pre_ping=True,
+        )
+
+    @contextmanager
+    def open(self) -> Iterator[Connection]:
+        """Open a connection as the storage itself does: each statement is a transaction."""
+        with self._patiently() as connection:
+            yield connection
+
+    @contextmanager
+    def begin(self) -> Iterator[Connection]:
+        with self._patiently() as connection:
+            connection.execution_options(isolation_level="READ COMMITTED")
+            with connection.begin():
+                yield connection
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+    def _patiently(self) -> Connection:
+        until = time.monotonic() + ABSENCE_SECONDS
+        while True:
+            try:
+                return self._engine.connect()
+            except DBAPIError as error:
+                if not _lost(error) or time.monotonic() > until:
+                    raise
+                time.sleep(RETRY_SECONDS)
+
+
 class _KeptConnections:
     """Opens connections to an event log in SQLite, and keeps them for the next time, as long as their file is there."""
 
@@ -214,6 +297,8 @@ class _KeptConnections:
     def open(self, shard: str) -> Iterator[Connection]:
         with self._engine(shard).begin() as connection:
             yield connection
+
+    begin = open
 
     def close(self) -> None:
         for engine, _ in self._engines.values():

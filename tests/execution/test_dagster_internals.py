@@ -21,6 +21,7 @@ ATTRIBUTES: dict[str, list[str]] = {
     "CapturedLogContext": [],
     "ComponentPath": ["from_path"],
     "ComputeIOType": ["STDERR", "STDOUT"],
+    "ConfigurableClassData": [],
     "DagsterEvent": [
         "capture_logs", "engine_event", "event_type", "is_step_failure", "is_step_success",
         "is_step_up_for_retry", "message",
