@@ -68,8 +68,17 @@ socket_group() {
         "$(image engine-proxy)" python -c 'import os; print(os.stat("/engine.sock").st_gid)'
 }
 
+# The id of each workload's image: the code version of its assets.
+ids() {
+    for team in $(ls -d workloads/*/defs.yaml | cut -d/ -f2); do
+        echo "$team=$(docker image inspect --format '{{.Id}}' "$(image "$team")")"
+    done | paste -s -d ' ' -
+}
+
 up() {
     images
+    IMAGE_IDS=$(ids)
+    export IMAGE_IDS
     DOCKER_GID=${DOCKER_GID:-$(socket_group)}
     export DOCKER_GID
     say "starting $(setting PROJECT)"
