@@ -95,13 +95,13 @@ own_containers() {
 }
 
 down() {
-    # Nothing new starts; a run worker that is stopped ends its steps and says that its run was cancelled.
-    compose stop webserver daemon collector
-    running=$(own_containers --filter label=dagster/run_id)
-    if [ -n "$running" ]; then
-        say "stopping $(echo "$running" | wc -l) run(s)"
-        docker stop --time 20 $running >/dev/null || true
+    # Nothing new starts from the queue; then what runs is cancelled as the UI does it, which ends its steps.
+    compose stop daemon
+    if [ -n "$(own_containers --filter label=dagster/run_id)" ]; then
+        say "cancelling runs"
+        compose exec -T webserver python deployment/docker/cancel.py || say "runs could not be cancelled; they will count as lost"
     fi
+    compose stop webserver collector
     left=$(own_containers --all)
     if [ -n "$left" ]; then docker rm --force --volumes $left >/dev/null 2>&1 || true; fi
     compose down --remove-orphans "$@"

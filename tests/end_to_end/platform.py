@@ -96,10 +96,11 @@ class Deployed:
             return {}
         return {one["name"]: (one["locationOrLoadError"] or {}).get("__typename", "") for one in entries}
 
-    def launch(self, team: str, job: str) -> str:
-        """Launch a job as the UI does, and return the run's id."""
+    def launch(self, team: str, job: str, **config: Any) -> str:
+        """Launch a job as the UI does, `config` by step, and return the run's id."""
         where = {"repositoryLocationName": team, "repositoryName": "__repository__", "jobName": job}
-        answer = self.ask(LAUNCH, p={"selector": where, "mode": "default"})["launchRun"]
+        given = {"ops": {step: {"config": values} for step, values in config.items()}} if config else {}
+        answer = self.ask(LAUNCH, p={"selector": where, "mode": "default", "runConfigData": given})["launchRun"]
         assert answer["__typename"] == "LaunchRunSuccess", answer
         return str(answer["run"]["runId"])
 

@@ -13,6 +13,8 @@ pytestmark = [pytest.mark.engine, pytest.mark.postgres, pytest.mark.timeout(900)
 TEAMS = ("etl", "ml", "showcase")
 SERVICES = ("postgres", "engine-proxy", *(f"code-{team}" for team in TEAMS), "webserver", "daemon")
 VOLUMES = ("credentials", "home", "postgres", "secrets")
+# Rows that take etl_job some seconds, and some minutes.
+SECONDS, MINUTES = {"ETL_ROWS": 5_000_000}, {"ETL_ROWS": 100_000_000}
 
 
 @pytest.fixture(scope="module")
@@ -55,9 +57,10 @@ def test_both_teams_jobs_run_each_step_in_a_container_of_its_own_and_none_is_lef
     wait_for(lambda: own(platform) == [], "all containers of runs are gone", PATIENCE)
 
 
-def own(platform: Deployed) -> list[str]:
-    """Return the containers of run workers and steps."""
-    return docker("ps", "-aq", "--filter", f"label=bulkhead.platform={platform.project}").split()
+def own(platform: Deployed, step: str = "") -> list[str]:
+    """Return the containers of run workers and steps; of one step, if it is named."""
+    filters = [f"label=bulkhead.platform={platform.project}", *([f"label=bulkhead.step={step}"] if step else [])]
+    return docker("ps", "-aq", *(word for one in filters for word in ("--filter", one))).split()
 
 
 def test_every_container_is_fenced(platform: Deployed) -> None:
@@ -184,8 +187,8 @@ def test_after_all_that_a_job_runs_as_before(platform: Deployed) -> None:
 
 
 def test_a_run_whose_worker_is_killed_is_marked_as_failed(platform: Deployed) -> None:
-    run = platform.launch("showcase", "failing_job")
-    platform.until(run, "STARTED", *ENDED)
+    run = platform.launch("etl", "etl_job", raw_measurements=MINUTES)
+    wait_for(lambda: own(platform, "raw_measurements"), "the long step runs", PATIENCE)
     (worker,) = platform.workers(run)
     docker("kill", "--signal", "KILL", worker["Id"])
     assert platform.until(run, *ENDED) == "FAILURE"
@@ -197,16 +200,16 @@ def test_a_run_whose_worker_is_killed_is_marked_as_failed(platform: Deployed) ->
 def test_a_run_that_is_terminated_is_cancelled_and_its_worker_is_gone(platform: Deployed) -> None:
     from tests.end_to_end.platform import TERMINATE
 
-    run = platform.launch("showcase", "failing_job")
-    platform.until(run, "STARTED", *ENDED)
+    run = platform.launch("etl", "etl_job", raw_measurements=MINUTES)
+    wait_for(lambda: own(platform, "raw_measurements"), "the long step runs", PATIENCE)
     assert platform.ask(TERMINATE, r=run)["terminateRun"]["__typename"] == "TerminateRunSuccess"
     assert platform.until(run, *ENDED) == "CANCELED"
     wait_for(lambda: platform.workers(run) == [], "the run's worker is gone", PATIENCE)
 
 
 def test_a_run_goes_on_when_the_database_restarts_meanwhile(platform: Deployed) -> None:
-    run = platform.launch("etl", "etl_job")
-    platform.until(run, "STARTED", *ENDED)
+    run = platform.launch("etl", "etl_job", raw_measurements=SECONDS)
+    wait_for(lambda: own(platform, "raw_measurements"), "the long step runs", PATIENCE)
     docker("restart", "--time", "10", platform.service("postgres")["Id"])
     wait_for(lambda: platform.is_well("postgres"), "the database is back", PATIENCE)
     assert ended(platform, run) == "SUCCESS"
@@ -227,15 +230,15 @@ def ended(platform: Deployed, run: str) -> str:
     return str(wait_for(status, "the run has ended", PATIENCE))
 
 
-def test_down_leaves_volumes_and_nothing_else_and_up_goes_on_with_them(platform: Deployed) -> None:
-    run = platform.launch("etl", "etl_job")
-    platform.until(run, "STARTED", *ENDED)
+def test_down_cancels_runs_and_leaves_volumes_and_up_goes_on_with_them(platform: Deployed) -> None:
+    run = platform.launch("etl", "etl_job", raw_measurements=MINUTES)
+    wait_for(lambda: own(platform, "raw_measurements"), "the long step runs", PATIENCE)
     done = platform.make("down")
     assert done.returncode == 0, done.stderr
     volumes = [f"{platform.project}_{name}" for name in VOLUMES]
     assert left_of(platform.project) == {"containers": [], "networks": [], "volumes": volumes}
     assert platform.make("up").returncode == 0
-    assert platform.status(run) in ENDED
+    assert platform.status(run) == "CANCELED"
     assert platform.runs("ml", "ml_pipeline_job")[0] == "SUCCESS"
 
 
