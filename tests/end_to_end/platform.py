@@ -13,12 +13,14 @@ from urllib.error import URLError
 from urllib.request import Request, urlopen
 
 from tests.conftest import REPOSITORY, wait_for
+from tests.containers import TAG
 
 PATIENCE = 240.0
 LAUNCH = """mutation($p: ExecutionParams!) { launchRun(executionParams: $p) {
   __typename ... on LaunchRunSuccess { run { runId } } ... on PythonError { message } } }"""
 RUN = """query($r: ID!) { runOrError(runId: $r) { ... on Run { status
   eventConnection(limit: 1000) { events { __typename ... on MessageEvent { message stepKey } } } } } }"""
+NEWEST = "{ runsOrError(limit: 1) { ... on Runs { results { runId } } } }"
 TERMINATE = "mutation($r: String!) { terminateRun(runId: $r) { __typename } }"
 LOCATIONS = """{ workspaceOrError { ... on Workspace { locationEntries { name
   locationOrLoadError { __typename } } } } }"""
@@ -36,7 +38,9 @@ class Deployed:
     def make(self, target: str, **settings: str) -> "subprocess.CompletedProcess[str]":
         """Run a target of the Makefile for this platform."""
         own = {"PROJECT": self.project, "PORT": str(self.port), **self.settings, **settings}
-        command = ["make", target, *(f"{name}={value}" for name, value in own.items())]
+        # Of what is not in a registry, the images of this checkout as it is now.
+        makefile = "Makefile" if "REGISTRY" in own or target != "up" else "Makefile_dev.txt"
+        command = ["make", "-f", makefile, target, *(f"{name}={value}" for name, value in own.items())]
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("BULKHEAD_", "DAGSTER_"))}
         return subprocess.run(command, cwd=REPOSITORY, env=kept, capture_output=True, text=True, timeout=1500)
 
@@ -84,7 +88,7 @@ class Deployed:
 
     def ask(self, query: str, **variables: Any) -> Any:
         body = json.dumps({"query": query, "variables": variables}).encode()
-        request = Request(f"http://127.0.0.1:{self.port}/graphql", body, {"content-type": "application/json"})
+        request = Request(f"{self.address}/graphql", body, {"content-type": "application/json"})
         with urlopen(request, timeout=60) as answer:
             return json.load(answer)["data"]
 
@@ -95,6 +99,18 @@ class Deployed:
         except (OSError, URLError):
             return {}
         return {one["name"]: (one["locationOrLoadError"] or {}).get("__typename", "") for one in entries}
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def newest(self) -> str | None:
+        """Return the id of the newest run."""
+        found = self.ask(NEWEST)["runsOrError"]["results"]
+        return str(found[0]["runId"]) if found else None
+
+    def has_begun(self, run: str, step: str) -> bool:
+        return any(e["__typename"] == "ExecutionStepStartEvent" and e["stepKey"] == step for e in self.events(run))
 
     def launch(self, team: str, job: str, **config: Any) -> str:
         """Launch a job as the UI does, `config` by step, and return the run's id."""
@@ -146,7 +162,11 @@ def left_of(project: str) -> dict[str, Sequence[str]]:
 
 @contextmanager
 def deployed(**settings: str) -> Iterator[Deployed]:
-    """Bring a platform up with `make`; remove it with all its data at the end."""
+    """Bring a platform up with `make`; remove it with all its data at the end.
+
+    Without settings its images are built from this checkout, and are those of the tests.
+    """
+    settings = settings or {"TAG": TAG}
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

@@ -1,6 +1,6 @@
-"""Runs the jobs, opens the UI in headless Chromium, checks that it shows what it should, and saves pictures.
+"""Opens the UI in headless Chromium, runs the jobs, checks that it shows what it should, and saves pictures.
 
-python -m tests.end_to_end.screenshots FOLDER
+`python -m tests.end_to_end.screenshots FOLDER` does it with a platform in containers that is brought up for it.
 """
 
 import json
@@ -17,7 +17,9 @@ from typing import Any
 from urllib.error import URLError
 from urllib.request import Request, urlopen
 
+from tests.conftest import wait_for
 from tests.end_to_end.browser import Page, chromium
+from tests.end_to_end.platform import ENDED, Deployed, deployed
 
 BULKHEAD = Path(sys.executable).parent / "bulkhead"
 LAUNCH = """mutation($p: ExecutionParams!) { launchRun(executionParams: $p) {
@@ -93,7 +95,7 @@ def ui(home: Path) -> Iterator[Ui]:
                 process.wait()
 
 
-def visit(page: Page, served: Ui, runs: dict[str, str], folder: Path) -> None:
+def visit(page: Page, served: Ui | Deployed, runs: dict[str, str], folder: Path) -> None:
     """Open what a user looks at first; each page must show the words that belong there."""
     page.open(f"{served.address}/asset-groups", ["etl", "ml", "showcase", "Join the Dagster community"])
     page.click("Skip")
@@ -129,6 +131,38 @@ def take(folder: Path) -> None:
             visit(page, served, runs, folder)
 
 
+def take_in_containers(platform: Deployed, folder: Path) -> None:
+    """Watch a step live, materialize both jobs by a click, and look at what came of them; save a picture of each page."""
+    with chromium() as page:
+        watch(page, platform, folder)
+        jobs = {"etl_job": "etl", "ml_pipeline_job": "ml"}
+        runs = {job: materialize(page, platform, team, job) for job, team in jobs.items()}
+        runs["failing_job"] = platform.launch("showcase", "failing_job")
+        assert platform.until(runs["failing_job"], *ENDED) == "FAILURE"
+        visit(page, platform, runs, folder)
+
+
+def watch(page: Page, platform: Deployed, folder: Path) -> None:
+    """See a step's stdout while its run goes on, with so many rows that there is time for it."""
+    run = platform.launch("etl", "etl_job", {"ops": {"raw_measurements": {"config": {"ETL_ROWS": "3000000"}}}})
+    wait_for(lambda: platform.has_begun(run, "raw_measurements"), "the step begins")
+    page.open(f"{platform.address}/runs/{run}?logFileKey=raw_measurements&logType=stdout", ["rows: 3060000"])
+    assert platform.status(run) == "STARTED"
+    page.picture(folder / "live.png")
+    assert platform.until(run, *ENDED) == "SUCCESS"
+
+
+def materialize(page: Page, platform: Deployed, team: str, job: str) -> str:
+    """Click on "Materialize all" and wait for the end of the run; return its id."""
+    before = platform.newest()
+    page.open(f"{platform.address}/locations/__repository__@{team}/jobs/{job}", [job, "Materialize all"])
+    page.click("Materialize all")
+    run = str(wait_for(lambda: new if (new := platform.newest()) != before else None, "the click launches a run"))
+    assert platform.until(run, *ENDED) == "SUCCESS"
+    return run
+
+
 if __name__ == "__main__":
     Path(sys.argv[1]).mkdir(parents=True, exist_ok=True)
-    take(Path(sys.argv[1]))
+    with deployed() as made:
+        take_in_containers(made, Path(sys.argv[1]))
