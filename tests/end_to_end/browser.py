@@ -3,6 +3,7 @@
 import base64
 import contextlib
 import json
+import os
 import shutil
 import subprocess
 import tempfile
@@ -12,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 from websockets.sync.client import ClientConnection, connect
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
@@ -33,6 +35,15 @@ FLAGS = [
 def find_chromium() -> str | None:
     """Return the path of a Chromium, or None."""
     return next((path for name in NAMES if (path := shutil.which(name))), None)
+
+
+def needs_chromium() -> None:
+    """Skip a test where there is no Chromium, saying so; in CI that is a failure."""
+    if find_chromium() is None:
+        message = "NOT RUN: no Chromium on this machine, so the UI was not looked at"
+        if os.environ.get("CI"):
+            pytest.fail(message)
+        pytest.skip(message)
 
 
 class Page:

@@ -144,7 +144,7 @@ def take_in_containers(platform: Deployed, folder: Path) -> None:
 
 def watch(page: Page, platform: Deployed, folder: Path) -> None:
     """See a step's stdout while its run goes on, with so many rows that there is time for it."""
-    run = platform.launch("etl", "etl_job", {"ops": {"raw_measurements": {"config": {"ETL_ROWS": "3000000"}}}})
+    run = platform.launch("etl", "etl_job", raw_measurements={"ETL_ROWS": 3_000_000})
     wait_for(lambda: platform.has_begun(run, "raw_measurements"), "the step begins")
     page.open(f"{platform.address}/runs/{run}?logFileKey=raw_measurements&logType=stdout", ["rows: 3060000"])
     assert platform.status(run) == "STARTED"

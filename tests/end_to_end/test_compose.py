@@ -1,13 +1,15 @@
 """The platform in containers, from nothing to nothing: it runs both teams' jobs, keeps its walls, and comes back."""
 
-import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.conftest import needs_engine, wait_for
+from tests.end_to_end.browser import needs_chromium
 from tests.end_to_end.platform import ENDED, PATIENCE, Deployed, deployed, docker, inspected, left_of
+from tests.end_to_end.screenshots import take_in_containers
 
 pytestmark = [pytest.mark.engine, pytest.mark.postgres, pytest.mark.timeout(900)]
 TEAMS = ("etl", "ml", "showcase")
@@ -20,8 +22,7 @@ SECONDS, MINUTES = {"ETL_ROWS": 5_000_000}, {"ETL_ROWS": 100_000_000}
 @pytest.fixture(scope="module")
 def platform() -> Iterator[Deployed]:
     needs_engine()
-    tag = os.environ.get("TAG")
-    with deployed(**({"TAG": tag} if tag else {})) as made:
+    with deployed() as made:
         yield made
 
 
@@ -61,6 +62,16 @@ def own(platform: Deployed, step: str = "") -> list[str]:
     """Return the containers of run workers and steps; of one step, if it is named."""
     filters = [f"label=bulkhead.platform={platform.project}", *([f"label=bulkhead.step={step}"] if step else [])]
     return docker("ps", "-aq", *(word for one in filters for word in ("--filter", one))).split()
+
+
+@pytest.mark.browser
+def test_in_the_ui_a_click_runs_the_jobs_and_live_logs_lineage_checks_and_plot_are_seen(
+    platform: Deployed, tmp_path: Path
+) -> None:
+    needs_chromium()
+    take_in_containers(platform, tmp_path)
+    names = {"live", "asset", "checks", "failing", "lineage", "log", "model", "plot", "stdout"}
+    assert {path.stem for path in tmp_path.glob("*.png")} == names
 
 
 def test_every_container_is_fenced(platform: Deployed) -> None:
