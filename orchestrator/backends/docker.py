@@ -139,7 +139,10 @@ class DockerBackend:
 
     def remove_later(self, engine: Engine, container: str) -> None:
         """Remove a container without waiting for it; `finish` waits."""
-        thread = threading.Thread(target=_removed, args=(engine, container), name="remove", daemon=True)
+        self._later(lambda: _removed(engine, container))
+
+    def _later(self, act: Callable[[], None]) -> None:
+        thread = threading.Thread(target=act, name="remove", daemon=True)
         thread.start()
         with _guard:
             _REMOVING.append((os.getpid(), thread))
@@ -160,6 +163,7 @@ class DockerBackend:
 
     def _make(self, engine: Engine, image: Image, launch: Launch) -> Made:
         made = Made(launch.scratch, "", threading.Event())
+        made.done.set()
         try:
             self._fill(made, engine, image, launch)
         except APIError as error:
@@ -202,13 +206,18 @@ class DockerBackend:
         return None
 
     def _remove(self, made: Made) -> None:
-        """Remove a container that was never used."""
-        if made.attached is not None:
-            made.attached.close()
-        if made.status_fd >= 0:
-            os.close(made.status_fd)
-        if made.container:
-            self.remove_later(engine_of(self.settings), made.container)
+        """Remove a container that was never used, when it has been made; `finish` waits for that."""
+
+        def act() -> None:
+            made.done.wait()
+            if made.attached is not None:
+                made.attached.close()
+            if made.status_fd >= 0:
+                os.close(made.status_fd)
+            if made.container:
+                _removed(engine_of(self.settings), made.container)
+
+        self._later(act)
 
 
 _guard = threading.Lock()

@@ -85,9 +85,9 @@ def run_bulkhead(root: Path, **env: str) -> float:
                    [event["time"] for event in events if event["event"] == "STEP_SUCCESS"])  # fmt: skip
 
 
-def run_stock(steps: Steps, executor: str, slots: int) -> float:
-    """Run the same steps on stock Dagster with `PipesSubprocessClient`, in a process of its own; return the same."""
-    spec = {"steps": steps.named(), "executor": executor, "slots": slots}
+def run_stock(steps: Steps, executor: str, slots: int, image: str = "") -> float:
+    """Run the same steps on stock Dagster with its own client, in a process of its own; return the same."""
+    spec = {"steps": steps.named(), "executor": executor, "slots": slots, "image": image}
     with TemporaryDirectory() as home:
         result, log = Path(home) / "result.json", Path(home) / "log"
         with log.open("wb") as out:

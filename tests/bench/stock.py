@@ -1,6 +1,7 @@
 """Steps on stock Dagster: `python -m tests.bench.stock SPEC FILE` writes when its steps started and ended, in JSON.
 
-SPEC is JSON: `steps` (name, command, dependencies), `executor` (in_process or multiprocess) and `slots`.
+SPEC is JSON: `steps` (name, command, dependencies), `executor` (in_process or multiprocess) and `slots`; with `image`, steps
+run in containers of it, with Dagster's own client for Docker.
 """
 
 import json
@@ -28,6 +29,17 @@ def asset(name: str, command: list[str], deps: list[str]) -> dg.AssetsDefinition
     return made
 
 
+def containerized(name: str, command: list[str], deps: list[str], image: str) -> dg.AssetsDefinition:
+    """Return an asset that runs a command in a container with Dagster's own client."""
+    from dagster_docker import PipesDockerClient
+
+    @dg.asset(name=name, deps=deps)
+    def made(context: dg.AssetExecutionContext) -> Any:
+        return PipesDockerClient().run(context=context, image=image, command=command).get_results()
+
+    return made
+
+
 def definitions() -> dg.Definitions:
     """Return the definitions of the specification in the environment, where subprocesses find it."""
     spec = json.loads(os.environ[SPEC])
@@ -37,7 +49,7 @@ def definitions() -> dg.Definitions:
         else dg.multiprocess_executor.configured({"max_concurrent": spec["slots"]})
     )
     return dg.Definitions(
-        assets=[asset(*step) for step in spec["steps"]],
+        assets=[containerized(*step, spec["image"]) if spec.get("image") else asset(*step) for step in spec["steps"]],
         jobs=[dg.define_asset_job("job", executor_def=executor)],
         resources={"client": dg.PipesSubprocessClient()},
     )
