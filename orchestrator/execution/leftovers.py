@@ -5,6 +5,7 @@ import time
 
 from orchestrator.backends import backend_of
 from orchestrator.backends.subprocess import kill_strays
+from orchestrator.errors import SettingsError
 from orchestrator.execution.datasets import STAGING, discard
 from orchestrator.execution.identity import OWNER_NAME, alive
 from orchestrator.execution.removal import remove_tree
@@ -36,5 +37,9 @@ def collect(settings: Settings) -> list[str]:
     for path in settings.workers.glob("*@*"):
         if not alive(path.name, settings):
             path.unlink(missing_ok=True)
-    removed = backend_of(settings).collect(lambda worker: alive(worker, settings))
+    try:
+        removed = backend_of(settings).collect(lambda worker: alive(worker, settings))
+    except SettingsError:
+        # Nothing can have run as these settings want it; the next launch says why.
+        removed = []
     return [*found, *(f"container {name} had lost its run worker; removed" for name in removed)]
