@@ -17,6 +17,10 @@ import yaml
 
 from orchestrator.backends.sandbox import find_sandbox
 
+# Of the `make` that may have started the tests; those that they start are their own.
+for _name in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS"):
+    os.environ.pop(_name, None)
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 BULKHEAD = Path(sys.executable).parent / "bulkhead"
 LAUNCH = Path(__file__).parent / "launch.py"

@@ -24,8 +24,16 @@ pip_setting() {
 }
 
 # A file of certificates that is the system's own is taken too: it may hold a site's CA.
+# What this machine itself trusts: its index may have a certificate that no other machine knows.
+system_certificates() {
+    for file in /etc/ssl/certs/ca-certificates.crt /etc/pki/tls/certs/ca-bundle.crt /etc/ssl/cert.pem; do
+        if [ -r "$file" ]; then echo "$file" && return; fi
+    done
+}
+
 adopt_settings() {
     CA_CERTIFICATES=${CA_CERTIFICATES:-${SSL_CERT_FILE:-${PIP_CERT:-$(pip_setting global.cert)}}}
+    CA_CERTIFICATES=${CA_CERTIFICATES:-$(system_certificates)}
     PACKAGE_INDEX=${PACKAGE_INDEX:-${UV_DEFAULT_INDEX:-${PIP_INDEX_URL:-$(pip_setting global.index-url)}}}
     HTTP_PROXY=${HTTP_PROXY:-${http_proxy:-}}
     HTTPS_PROXY=${HTTPS_PROXY:-${https_proxy:-}}
