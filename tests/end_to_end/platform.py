@@ -21,7 +21,8 @@ LAUNCH = """mutation($p: ExecutionParams!) { launchRun(executionParams: $p) {
 RUN = """query($r: ID!) { runOrError(runId: $r) { ... on Run { status
   eventConnection(limit: 1000) { events { __typename ... on MessageEvent { message stepKey } } } } } }"""
 NEWEST = "{ runsOrError(limit: 1) { ... on Runs { results { runId } } } }"
-TERMINATE = "mutation($r: String!) { terminateRun(runId: $r) { __typename } }"
+TERMINATE = """mutation($r: String!) { terminateRun(runId: $r) { __typename
+  ... on TerminateRunFailure { message } ... on PythonError { message } } }"""
 LOCATIONS = """{ workspaceOrError { ... on Workspace { locationEntries { name
   locationOrLoadError { __typename } } } } }"""
 ENDED = ("SUCCESS", "FAILURE", "CANCELED")

@@ -8,7 +8,7 @@ import pytest
 
 from tests.conftest import needs_engine, wait_for
 from tests.end_to_end.browser import needs_chromium
-from tests.end_to_end.platform import ENDED, PATIENCE, Deployed, deployed, docker, inspected, left_of
+from tests.end_to_end.platform import ENDED, PATIENCE, TERMINATE, Deployed, deployed, docker, inspected, left_of
 from tests.end_to_end.screenshots import take_in_containers
 
 pytestmark = [pytest.mark.engine, pytest.mark.postgres, pytest.mark.timeout(900)]
@@ -209,11 +209,9 @@ def test_a_run_whose_worker_is_killed_is_marked_as_failed(platform: Deployed) ->
 
 
 def test_a_run_that_is_terminated_is_cancelled_and_its_worker_is_gone(platform: Deployed) -> None:
-    from tests.end_to_end.platform import TERMINATE
-
     run = platform.launch("etl", "etl_job", raw_measurements=MINUTES)
-    wait_for(lambda: own(platform, "raw_measurements"), "the long step runs", PATIENCE)
-    assert platform.ask(TERMINATE, r=run)["terminateRun"]["__typename"] == "TerminateRunSuccess"
+    assert platform.until(run, "STARTED", *ENDED) == "STARTED"
+    assert platform.ask(TERMINATE, r=run)["terminateRun"] == {"__typename": "TerminateRunSuccess"}
     assert platform.until(run, *ENDED) == "CANCELED"
     wait_for(lambda: platform.workers(run) == [], "the run's worker is gone", PATIENCE)
 
