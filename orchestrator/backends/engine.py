@@ -24,6 +24,8 @@ LABEL = "bulkhead."
 INIT_IMAGE, INIT_FILE = "init", "/bulkhead-init"
 # What an engine has to do for one call, but for pulling an image.
 PATIENCE_SECONDS, PULL_SECONDS = 60, 1800
+# So long an image is taken for what its name means: one step asks more than once.
+FRESH_SECONDS = 1.0
 DOWN = (requests.exceptions.ConnectionError, requests.exceptions.Timeout)
 
 
@@ -49,6 +51,8 @@ class Engine:
         self.settings = settings
         self.address = settings.environment.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
         self._pulled: set[str] = set()
+        self._found: dict[str, tuple[float, Image]] = {}
+        self._init: Path | None = None
         try:
             self.api: Any = docker.from_env(
                 version="auto", timeout=PATIENCE_SECONDS, environment=dict(settings.environment)
@@ -69,6 +73,9 @@ class Engine:
             LaunchError: it is not there and could not be had.
         """
         reference = self.settings.image_reference(name)
+        at, found = self._found.get(reference, (0.0, None))
+        if found is not None and time.monotonic() - at < FRESH_SECONDS:
+            return found
         pull, refused = self.settings.pull, ""
         if pull == "always" and reference not in self._pulled:
             refused = self._pull(reference)
@@ -87,6 +94,7 @@ class Engine:
                 f"Build it: make -f Makefile_dev.txt build IMAGE={name}. Or set BULKHEAD_REGISTRY and BULKHEAD_TAG."
             )
             raise LaunchError(f"{what} {tried}. {remedy}", infrastructure=True)
+        self._found[reference] = time.monotonic(), found
         return found
 
     def path(self, path: Path) -> str:
@@ -102,6 +110,8 @@ class Engine:
         Raises:
             LaunchError: there is no such image.
         """
+        if self._init is not None and self._init.is_file():
+            return self._init
         image = self.image(INIT_IMAGE, "the platform")
         target = self.settings.home / "init" / image.id.rpartition(":")[2][:16] / "bulkhead-init"
         if not target.is_file():
@@ -113,6 +123,7 @@ class Engine:
                     _write_program(target, program.read())
             finally:
                 self.api.remove_container(made, force=True)
+        self._init = target
         return target
 
     def network(self) -> str:

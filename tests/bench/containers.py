@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from statistics import median
 from tempfile import TemporaryDirectory
 from time import perf_counter
 
@@ -26,7 +27,7 @@ from tests.conftest import REPOSITORY, wait_for
 from tests.containers import build_image, docker, docker_settings
 
 REPEATS, COUNT = 5, 10
-CHAIN = Steps(COUNT, "fibo.py", ("10",), chained=True)
+SHORT, LONG = (Steps(COUNT, "fibo.py", (number,), chained=True) for number in ("10", "33"))
 ALONE = Steps(1, "fibo.py", ("10",))
 WAITS = Steps(1, "waits.py", ("600",))
 HARDENED = (
@@ -37,21 +38,21 @@ BARE, BRIDGED = "bare `docker run`, hardened", "bare `docker run`, as it comes"
 READY, NEW, STOCK = "Bulkhead, in a chain", "Bulkhead, a run of one step", "stock `PipesDockerClient`"
 HEAD = """# Performance in containers
 
-Written by `make -f Makefile_dev.txt bench-containers`: a step of `fibo(10)` in a container, in one run on one machine; contenders take turns. A
+Written by `make -f Makefile_dev.txt bench-containers`: a step in a container, in one run on one machine; contenders take turns. A
 number is the median of {repeats}; the range is in brackets. {machine} Docker {engine}.
 
 *In a chain*: ten steps one after another, first start to last end, a step; the container of each but the first was started
-while the step before it ran. *A run of one step*: its container is created and started for it. Bare: ten commands one after
+while the step before it ran, which a step that is shorter than a start waits for. *A run of one step*: its container is created and started for it. Bare: ten commands one after
 another, a command, with the same Pipes files mounted. Stock runs in one process.
 """
 
 
-def bare(image: str, folder: Path, options: Sequence[str]) -> float:
+def bare(image: str, folder: Path, options: Sequence[str], chain: Steps = SHORT) -> float:
     """Return the seconds of a command, of ten one after another."""
     folder.mkdir(exist_ok=True)
     folder.chmod(0o777)
     commands = []
-    for name, command, _ in CHAIN.named():
+    for name, command, _ in chain.named():
         (folder / f"{name}.jsonl").touch()
         (folder / f"{name}.jsonl").chmod(0o666)
         variables = [f"--env={key}={value}" for key, value in pipes_environment(folder, name).items() if "PIPES" in key]
@@ -96,7 +97,7 @@ def main(target: Path) -> None:
     with TemporaryDirectory(prefix="bulkhead-bench-") as made:
         folder = Path(made)
         folder.chmod(0o755)
-        for name, steps in {"chain": CHAIN, "alone": ALONE, "waits": WAITS}.items():
+        for name, steps in {"chain": SHORT, "long": LONG, "alone": ALONE, "waits": WAITS}.items():
             write_project(folder / name, steps)
         # One image holds all programs.
         build_image(folder / "chain" / "workloads" / TEAM, tag)
@@ -108,10 +109,22 @@ def main(target: Path) -> None:
                 BRIDGED: lambda: bare(image, folder / "bridged", ()),
                 READY: lambda: run_bulkhead(folder / "chain", **settings) / COUNT,
                 NEW: lambda: run_bulkhead(folder / "alone", **settings),
-                STOCK: lambda: run_stock(CHAIN, "in_process", 1, image) / COUNT,
+                STOCK: lambda: run_stock(SHORT, "in_process", 1, image) / COUNT,
             }
         )
-        page.table("A step", steps, BARE)
+        page.table("A step of fibo(10)", steps, BARE)
+        steps = repeated(
+            {
+                BARE: lambda: bare(image, folder / "bare", HARDENED, LONG),
+                READY: lambda: run_bulkhead(folder / "long", **settings) / COUNT,
+                STOCK: lambda: run_stock(LONG, "in_process", 1, image) / COUNT,
+            }
+        )
+        page.table("A step of fibo(33)", steps, BARE)
+        less = median(steps[BARE]) - median(steps[READY])
+        page.lines.append(
+            f"A step takes {less * 1000:.0f} ms less than the bare command: its container is there already.\n"
+        )
         spec = {"steps": WAITS.named(), "executor": "in_process", "slots": 1, "image": image}
         stock = [sys.executable, "-m", "tests.bench.stock", json.dumps(spec), str(folder / "ignored.json")]
         own = [str(BULKHEAD), "run", JOB, "--json"]
