@@ -95,10 +95,14 @@ def ui(home: Path) -> Iterator[Ui]:
                 process.wait()
 
 
-def visit(page: Page, served: Ui | Deployed, runs: dict[str, str], folder: Path) -> None:
-    """Open what a user looks at first; each page must show the words that belong there."""
+def greet(page: Page, served: Ui | Deployed) -> None:
+    """See all teams on the first page, and put away what Dagster asks once of each new instance."""
     page.open(f"{served.address}/asset-groups", ["etl", "ml", "showcase", "Join the Dagster community"])
     page.click("Skip")
+
+
+def visit(page: Page, served: Ui | Deployed, runs: dict[str, str], folder: Path) -> None:
+    """Open what a user looks at first; each page must show the words that belong there."""
     pages = {
         "asset": ("/assets/measurements", ["Row count", "100,000", "Float64", "Owners", "Polars"]),
         "checks": ("/assets/measurements?view=checks", ["schema_matches", "no_nulls", "no_duplicates", "not_empty"]),
@@ -128,12 +132,14 @@ def take(folder: Path) -> None:
         runs = {job: served.launch(team, job) for job, team in jobs.items()}
         with chromium() as page:
             assert [served.status(run) for run in runs.values()] == ["SUCCESS", "SUCCESS", "FAILURE"]
+            greet(page, served)
             visit(page, served, runs, folder)
 
 
 def take_in_containers(platform: Deployed, folder: Path) -> None:
     """Watch a step live, materialize both jobs by a click, and look at what came of them; save a picture of each page."""
     with chromium() as page:
+        greet(page, platform)
         watch(page, platform, folder)
         jobs = {"etl_job": "etl", "ml_pipeline_job": "ml"}
         runs = {job: materialize(page, platform, team, job) for job, team in jobs.items()}
