@@ -6,44 +6,26 @@ writes to a file that it opens and removes before the workload starts.
 """
 
 import contextlib
-import json
 import os
 import secrets as random
 import shlex
-import signal
 import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from docker.errors import APIError, NotFound
+from docker.errors import APIError
 
 from orchestrator.backends.attached import Attached
-from orchestrator.backends.changes import Changes
 from orchestrator.backends.containers import container_config, key_of, order, user
 from orchestrator.backends.engine import DOWN, Engine, Image, engine_of
-from orchestrator.backends.launch import Launch, LaunchError, Outcome, Stopped, Usage
-from orchestrator.backends.readable import readable
-from orchestrator.backends.supervision.disk import Disk
+from orchestrator.backends.launch import Launch, LaunchError
+from orchestrator.backends.running_container import RunningContainer
 from orchestrator.backends.supervision.redaction import Redactor
 from orchestrator.settings import Settings
 
-BROKEN = {
-    "memory": Stopped.OUT_OF_MEMORY,
-    "cpu": Stopped.CPU_TIME,
-    "pids": Stopped.PIDS,
-    "open_files": Stopped.OPEN_FILES,
-}
-# How long init may take to kill all, before the engine does.
-DEAF_SECONDS = 5.0
 # What the image itself says best; the rest of a step's environment holds in a container as well.
 OF_THE_IMAGE = ("PATH",)
-DISK_SECONDS = 0.5
-# How long an engine may be away before a step counts as lost.
-AWAY_SECONDS = 60.0
-KILLED = 137
 
 
 @dataclass
@@ -109,7 +91,7 @@ class DockerBackend:
         except (APIError, *DOWN) as error:
             raise engine.unreachable(error) from error
 
-    def start(self, launch: Launch) -> "RunningContainer":
+    def start(self, launch: Launch) -> RunningContainer:
         engine = engine_of(self.settings)
         image = self._image(engine, launch)
         made = self._taken(engine, image, launch) or self._make(engine, image, launch)
@@ -117,7 +99,7 @@ class DockerBackend:
         _hand_over(launch)
         environment = {name: value for name, value in launch.env.items() if name not in OF_THE_IMAGE}
         made.attached.end_in(launch.stdout, launch.stderr, Redactor(_secrets(launch)))
-        running = RunningContainer(self, engine, launch, made)
+        running = RunningContainer(engine, launch, made.container, made.attached, made.status_fd, self._remove_later)
         with contextlib.suppress(OSError):
             # If nobody reads it, the container has ended: how, is found out by whoever waits.
             made.attached.send(order(launch, environment))
@@ -137,7 +119,7 @@ class DockerBackend:
             words += ["--volume", f"{mount.path}:{mount.path}{'' if mount.writable else ':ro'}"]
         return shlex.join([*words, self.settings.image_reference(launch.image), *launch.argv, *arguments])
 
-    def remove_later(self, engine: Engine, container: str) -> None:
+    def _remove_later(self, engine: Engine, container: str) -> None:
         """Remove a container without waiting for it; `finish` waits."""
         self._later(lambda: _removed(engine, container))
 
@@ -170,9 +152,12 @@ class DockerBackend:
             self._remove(made)
             text = f"the engine refused the container: {str(error.explanation or error).strip()}"
             raise LaunchError(text, infrastructure=True) from error
-        except (OSError, *DOWN) as error:
+        except DOWN as error:
             self._remove(made)
             raise engine.unreachable(error) from error
+        except OSError as error:
+            self._remove(made)
+            raise LaunchError(f"the container could not be made: {error}", infrastructure=True) from error
         return made
 
     def _fill(self, made: Made, engine: Engine, image: Image, launch: Launch) -> None:
@@ -224,174 +209,6 @@ _guard = threading.Lock()
 # What is ready, and what is being removed, by process: a forked one has neither.
 _READY: dict[int, Made] = {}
 _REMOVING: list[tuple[int, threading.Thread]] = []
-
-
-class RunningContainer:
-    """One step's container."""
-
-    def __init__(self, backend: DockerBackend, engine: Engine, launch: Launch, made: Made) -> None:
-        assert made.attached is not None
-        self._backend, self._engine, self._launch = backend, engine, launch
-        self.container, self._attached = made.container, made.attached
-        self._status = made.status_fd
-        self._changes = Changes(Path(f"/proc/self/fd/{made.status_fd}"))
-        self._disk = Disk([str(launch.scratch), *(str(m.path) for m in launch.mounts if m.writable)], [launch.stdout])
-        self._launched, self._started = time.monotonic(), 0.0
-        self._disk_due = self._launched + DISK_SECONDS
-        self._broken: Stopped | None = None
-        self._written = 0
-        self._stops = False
-        self._stopping: list[tuple[float, Callable[[], None]]] = []
-
-    @property
-    def started(self) -> bool:
-        return self._started > 0
-
-    def wait(self, seconds: float, also: Sequence[int] = ()) -> Outcome | None:
-        until = time.monotonic() + seconds
-        while True:
-            self._go_on_stopping()
-            due = min((when for when, _ in self._stopping), default=until)
-            pause = max(0.0, min(until, due, self._disk_due) - time.monotonic())
-            changed = [] if self._changes.fd is None else [self._changes.fd]
-            found = readable([self._attached.fileno(), *changed, *also], pause)
-            news = self._look() if not self.started else False
-            if self._attached.fileno() in found and not self._attached.carry():
-                return self._end()
-            self._hold()
-            if news or found & set(also) or time.monotonic() >= until:
-                return None
-
-    def stop(self) -> None:
-        self._stops = True
-        now, grace = time.monotonic(), self._launch.grace
-        asks = [(now, lambda: self._send("SIGINT")), (now + grace, lambda: self._send("SIGTERM"))]
-        self._stopping = [*asks, *self._killing(2 * grace)]
-
-    def _look(self) -> bool:
-        """Return whether init says now that the workload has started."""
-        self._changes.seen()
-        if os.pread(self._status, 12, 0).startswith(b'{"started"'):
-            self._started = time.monotonic()
-        return self.started
-
-    def _killing(self, seconds: float) -> list[tuple[float, Callable[[], None]]]:
-        """Return what is done to end everything after so many seconds: init does it, or else the engine."""
-        when = time.monotonic() + seconds
-        return [(when, self._attached.end_stdin), (when + DEAF_SECONDS, lambda: self._send("SIGKILL"))]
-
-    def _go_on_stopping(self) -> None:
-        while self._stopping and time.monotonic() >= self._stopping[0][0]:
-            self._stopping.pop(0)[1]()
-
-    def _send(self, name: str) -> None:
-        """Send a signal. The engine answers when a killed container's output was read, so this waits for no answer."""
-        threading.Thread(target=self._send_now, args=(name,), name="signal", daemon=True).start()
-
-    def _send_now(self, name: str) -> None:
-        with contextlib.suppress(APIError, *DOWN):
-            self._engine.api.kill(self.container, name)
-
-    def _hold(self) -> None:
-        """Hold what neither the engine nor init does: how much it writes."""
-        limit = self._launch.limits.output
-        if self._broken is None and limit is not None and self._output() > limit:
-            self._break(Stopped.OUTPUT)
-        if time.monotonic() >= self._disk_due:
-            self._disk_due = time.monotonic() + DISK_SECONDS
-            self._written = max(self._written, self._disk.fills([], self._attached.size))
-            if self._written and self._broken is None:
-                self._break(Stopped.DISK)
-
-    def _break(self, reason: Stopped) -> None:
-        self._broken = reason
-        self._stopping = self._killing(0)
-
-    def _output(self) -> int:
-        with contextlib.suppress(OSError):
-            return self._attached.size + self._launch.messages.lstat().st_size
-        return self._attached.size
-
-    def _end(self) -> Outcome:
-        if not self.started:
-            self._look()
-        ended = time.monotonic()
-        words: dict[str, Any] = {}
-        for line in os.pread(self._status, 1 << 16, 0).splitlines():
-            words.update(json.loads(line))
-        os.close(self._status)
-        self._changes.close()
-        self._attached.close()
-        state = self._state()
-        keeps = self._backend.settings.keep_failed and (state or {}).get("ExitCode") != 0
-        if state is not None and not keeps:
-            self._backend.remove_later(self._engine, self.container)
-        if "error" in words:
-            image = self._backend.settings.image_reference(self._launch.image)
-            raise LaunchError(f"the command could not be executed in the image {image}: {words['error']}")
-        stopped = self._broken or BROKEN.get(words.get("broken") or "")
-        if stopped is None and (state or {}).get("OOMKilled"):
-            stopped = Stopped.OUT_OF_MEMORY
-        lost, number = None, words.get("signal")
-        if "exit" not in words and number is None:
-            # Init has the last word, unless it was killed with the whole container.
-            if stopped is not None or self._stops:
-                number = int(signal.SIGKILL)
-            else:
-                lost = _loss(state)
-        limit = self._launch.limits.memory
-        memory = words.get("memory", 0)
-        if stopped is Stopped.OUT_OF_MEMORY and limit:
-            memory = max(memory, limit)
-        started = self._started or ended
-        return Outcome(
-            exit_code=words.get("exit") if stopped is None else None,
-            signal=number,
-            stopped=stopped,
-            lost=lost,
-            left_behind=words.get("left", 0),
-            usage=Usage(
-                memory=memory,
-                cpu_seconds=words.get("cpu", 0.0),
-                pids=words.get("pids", 0),
-                open_files=words.get("open_files", 0),
-                output=self._output(),
-                output_lost=self._attached.lost,
-                disk=self._written,
-                starting=started - self._launched,
-                seconds=ended - started,
-            ),
-        )
-
-    def _state(self) -> dict[str, Any] | None:
-        """Return how the engine says that the container ended; None if there is no such container any more.
-
-        Raises:
-            LaunchError: no engine answers, for a minute.
-        """
-        until = time.monotonic() + AWAY_SECONDS
-        while True:
-            try:
-                self._engine.api.wait(self.container)
-                state: dict[str, Any] = self._engine.api.inspect_container(self.container)["State"]
-                return state
-            except NotFound:
-                return None
-            except (APIError, *DOWN) as error:
-                if time.monotonic() > until:
-                    raise self._engine.unreachable(error) from error
-                time.sleep(0.5)
-
-
-def _loss(state: Mapping[str, Any] | None) -> str:
-    """Return what is known of a container that ended without a word."""
-    if state is None:
-        return "its container was removed from outside"
-    if state.get("ExitCode") == KILLED:
-        return "its container was killed from outside"
-    return (
-        f"its container ended with code {state.get('ExitCode')}: {state.get('Error') or 'the engine gives no reason'}"
-    )
 
 
 def _removed(engine: Engine, container: str) -> None:

@@ -31,12 +31,11 @@ DOWN = (requests.exceptions.ConnectionError, requests.exceptions.Timeout)
 
 @dataclass(frozen=True)
 class Image:
-    """An image on the engine: how it was asked for, its id, and what it says of itself."""
+    """An image on the engine: how it was asked for, its id, and where its programs start."""
 
     reference: str
     id: str
     folder: str
-    labels: dict[str, str]
 
 
 class Engine:
@@ -168,7 +167,7 @@ class Engine:
         except ImageNotFound:
             return None
         config = found.get("Config") or {}
-        return Image(reference, found["Id"], config.get("WorkingDir") or "/", config.get("Labels") or {})
+        return Image(reference, found["Id"], config.get("WorkingDir") or "/")
 
     def _pull(self, reference: str) -> str:
         """Pull an image with the credentials of the Docker configuration; return why it failed, or nothing."""

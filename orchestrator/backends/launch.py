@@ -102,6 +102,17 @@ class Stopped(StrEnum):
     CANCELLED = "cancelled"
 
 
+# What a supervisor and bulkhead-init call the limit that was broken.
+BROKEN = {
+    "memory": Stopped.OUT_OF_MEMORY,
+    "cpu": Stopped.CPU_TIME,
+    "pids": Stopped.PIDS,
+    "open_files": Stopped.OPEN_FILES,
+    "output": Stopped.OUTPUT,
+    "disk": Stopped.DISK,
+}
+
+
 @dataclass(frozen=True)
 class Usage:
     """What a process tree used, at its highest measured point or in sum.

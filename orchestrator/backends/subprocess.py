@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.backends.fork_server import FORK_SERVER
-from orchestrator.backends.launch import Launch, LaunchError, Outcome, Stopped, Usage
+from orchestrator.backends.launch import BROKEN, Launch, LaunchError, Outcome, Usage
 from orchestrator.backends.readable import readable
 from orchestrator.backends.sandbox import find_sandbox, sandbox_argv
 from orchestrator.backends.supervision.cgroups import remove_fence
@@ -24,14 +24,6 @@ LAUNCH_VARIABLE = "BULKHEAD_LAUNCH"
 DEAF_SECONDS = 10.0
 # With this ends what a supervisor says; its end of the pipe may stay open a moment longer.
 LAST_WORD = b'"last": true}\n'
-BROKEN = {
-    "memory": Stopped.OUT_OF_MEMORY,
-    "cpu": Stopped.CPU_TIME,
-    "pids": Stopped.PIDS,
-    "open_files": Stopped.OPEN_FILES,
-    "output": Stopped.OUTPUT,
-    "disk": Stopped.DISK,
-}
 
 
 def find_command(launch: Launch) -> str:

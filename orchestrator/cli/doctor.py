@@ -16,6 +16,7 @@ from orchestrator.backends.supervision.cgroups import make_fence
 from orchestrator.contract.units import format_memory
 from orchestrator.settings import Settings, read_settings
 
+WHERE = {"subprocess": "steps are process trees of this machine", "docker": "steps are containers of the engine"}
 UNPROTECTED = "steps share this user's view of the file system and network"
 
 
@@ -29,7 +30,7 @@ def examine() -> None:
     for tool in ("uv", "git", "make"):
         found = _version(_own(tool), "--version")
         table.add_row(tool, found or "missing", "" if found else "needed by 'make setup'")
-    table.add_row("backend", settings.backend, "steps are process trees of this machine")
+    table.add_row("backend", settings.backend, WHERE[settings.backend])
     table.add_row("process tree", *_tree())
     table.add_row("sandbox", *_sandbox(settings))
     table.add_row("docker", *_docker())

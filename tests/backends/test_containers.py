@@ -12,7 +12,7 @@ from orchestrator.backends.engine import Image
 from orchestrator.backends.launch import Launch, Limits, Mount
 from orchestrator.settings import read_settings
 
-IMAGE = Image("bulkhead-etl:1", "sha256:1", "/app", {})
+IMAGE = Image("bulkhead-etl:1", "sha256:1", "/app")
 LABELS = {"run": "r1", "step": "load", "team": "etl", "attempt": "1", "contract": "c", "worker": "w"}
 
 
