@@ -45,7 +45,7 @@ class Backend(Protocol):
         ...
 
     def make_ready(self, launch: Launch) -> None:
-        """Prepare what a launch like this one will need; its command and environment do not count. Returns at once."""
+        """Prepare what a launch like this one will need; its command and environment do not count. Returns soon."""
         ...
 
     def discard(self) -> None:

@@ -3,17 +3,24 @@
 import contextlib
 import json
 import os
+import queue
 import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from orchestrator.backends.readable import readable
+
 # The server sees the folder above its package alone.
 BOOT = "import sys; sys.path.append(sys.argv.pop(1)); from supervision.server import main; main()"
 MAX_ANSWER = 65536
+# What is left after a last word, a sandbox without processes, is gone within this time; most often within the second.
+ENDING_SECONDS, SOON_SECONDS = 10.0, 0.05
+MOST_ENDING, LET_GO = 64, -1
 
 
 class ForkServer:
@@ -27,19 +34,20 @@ class ForkServer:
         self._channel: socket.socket | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._owner = os.getpid()
+        self._ending: queue.SimpleQueue[tuple[int, int]] = queue.SimpleQueue()
 
     def expect(self) -> None:
         """Start the server unless it runs, for a launch that follows soon. It may not be ready when this returns."""
         with self._lock, contextlib.suppress(OSError):
             self._open()
 
-    def launch(self, spec: Mapping[str, Any], folder: Path, fds: Sequence[int]) -> int:
+    def launch(self, spec: Mapping[str, Any], fds: Sequence[int]) -> int:
         """Fork a supervisor with the descriptors stdout, stderr, lifeline and status; return its pid.
 
         Raises:
             OSError: no process could be started.
         """
-        request = json.dumps({"launch": spec, "folder": str(folder)}).encode()
+        request = json.dumps({"launch": spec}).encode()
         with self._lock:
             try:
                 answer = self._ask(request, fds)
@@ -52,16 +60,46 @@ class ForkServer:
         return int(answer["pid"])
 
     def make_ready(self, spec: Mapping[str, Any]) -> None:
-        """Have the sandbox started of a launch that will have this specification, but for its command."""
+        """Have started what waits for a launch with this specification, but for its command.
+
+        What is left of the steps before is cleared up first: one after the other they take less from the workloads.
+        """
+        self._clear_up(SOON_SECONDS)
         with self._lock, contextlib.suppress(OSError):
             if self._channel is not None and self._owner == os.getpid():
                 self._send(json.dumps({"ready": spec}).encode(), ())
 
     def discard(self) -> None:
-        """End a sandbox that was made ready and not used; return when it is gone."""
+        """End what was made ready and not used; return when it is gone."""
         with self._lock, contextlib.suppress(OSError, ValueError):
             if self._channel is not None and self._owner == os.getpid():
                 self._ask(b'{"discard": true}', ())
+
+    def leave(self, lifeline: int, status: int) -> None:
+        """Take over the pipes of a supervisor that has said its last word, and has yet to clear up."""
+        self._ending.put((lifeline, status))
+        if self._ending.qsize() > MOST_ENDING:
+            self._clear_up(SOON_SECONDS)
+
+    def finish(self) -> None:
+        """Return when every supervisor that has said its last word has cleared up and ended."""
+        self._clear_up(ENDING_SECONDS)
+
+    def _clear_up(self, seconds: float) -> None:
+        """Let go of all that have said their last word, and wait so long for their end."""
+        ending: list[tuple[int, int]] = []
+        with contextlib.suppress(queue.Empty):
+            while True:
+                ending.append(self._ending.get_nowait())
+        for lifeline, _ in ending:
+            if lifeline != LET_GO:
+                os.close(lifeline)
+        until = time.monotonic() + seconds
+        for _, status in ending:
+            if readable([status], max(0.0, until - time.monotonic())):
+                os.close(status)
+            else:
+                self._ending.put((LET_GO, status))
 
     def kill(self, pid: int) -> None:
         """Kill a supervisor that does not hear, if it still runs."""

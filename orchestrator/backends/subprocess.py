@@ -47,6 +47,7 @@ def supervisor_spec(program: str, launch: Launch, wrap: Sequence[str]) -> dict[s
     return {
         "argv": [program, *launch.argv[1:]],
         "env": {**launch.env, LAUNCH_VARIABLE: str(launch.scratch)},
+        "folder": str(launch.folder),
         "wrap": list(wrap),
         "mark": {LAUNCH_VARIABLE: str(launch.scratch)},
         "limits": {
@@ -81,16 +82,13 @@ class SubprocessBackend:
         FORK_SERVER.expect()
 
     def make_ready(self, launch: Launch) -> None:
-        bwrap = find_sandbox().bwrap if self.sandboxed else None
-        if bwrap is not None:
-            wrap = sandbox_argv(bwrap, launch, self.hidden)
-            FORK_SERVER.make_ready(supervisor_spec("", replace(launch, argv=(), env={}), wrap))
+        FORK_SERVER.make_ready(supervisor_spec("", replace(launch, argv=(), env={}), self._wrap(launch)))
 
     def discard(self) -> None:
         FORK_SERVER.discard()
 
     def finish(self) -> None:
-        """Nothing is ever left: a supervisor ends with what it started."""
+        FORK_SERVER.finish()
 
     def collect(self, alive: Callable[[str], bool]) -> list[str]:
         """Find nothing: what a dead supervisor left is found by its step's folder."""
@@ -109,13 +107,11 @@ class SubprocessBackend:
 
     def start(self, launch: Launch) -> "RunningProcess":
         program = find_command(launch)
-        bwrap = find_sandbox().bwrap if self.sandboxed else None
-        wrap = sandbox_argv(bwrap, launch, self.hidden) if bwrap else []
         lifeline_read, lifeline = os.pipe()
         status, status_write = os.pipe()
         fds = (launch.stdout, launch.stderr, lifeline_read, status_write)
         try:
-            supervisor = FORK_SERVER.launch(supervisor_spec(program, launch, wrap), launch.folder, fds)
+            supervisor = FORK_SERVER.launch(supervisor_spec(program, launch, self._wrap(launch)), fds)
         except OSError as error:
             for fd in (lifeline, status):
                 os.close(fd)
@@ -124,6 +120,11 @@ class SubprocessBackend:
             for fd in (lifeline_read, status_write):
                 os.close(fd)
         return RunningProcess(supervisor, launch, lifeline, status)
+
+    def _wrap(self, launch: Launch) -> list[str]:
+        """Return what stands before the starter of a launch; nothing if it is not to be in a sandbox."""
+        bwrap = find_sandbox().bwrap if self.sandboxed else None
+        return sandbox_argv(bwrap, launch, self.hidden) if bwrap else []
 
 
 class RunningProcess:
@@ -163,8 +164,7 @@ class RunningProcess:
 
     def _end(self) -> Outcome:
         ended = time.monotonic()
-        os.close(self._status)
-        os.close(self._lifeline)
+        FORK_SERVER.leave(self._lifeline, self._status)
         words: dict[str, Any] = {}
         for line in self._words.splitlines():
             words.update(json.loads(line))

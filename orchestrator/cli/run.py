@@ -94,12 +94,13 @@ def _run(
     from dagster._utils.interrupts import capture_interrupts
 
     from orchestrator.definitions import team_definitions
-    from orchestrator.execution.collecting import collector_paused
+    from orchestrator.execution.collecting import collector_paused, keep_what_is_loaded
     from orchestrator.execution.dagster_internals import execute_run_iterator
     from orchestrator.execution.threads import CANCELLING
 
     with collector_paused():
         job = team_definitions(team, platform).resolve_job_def(name)
+    keep_what_is_loaded()
     run = create_run(instance, team, job, config, partition)
     plan = instance.get_execution_plan_snapshot(run.execution_plan_snapshot_id or "")
     progress.started(run, team, plan.step_keys_to_execute)

@@ -3,7 +3,7 @@
 import json
 import re
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +17,7 @@ from orchestrator.execution.datasets import Dataset, discard
 from orchestrator.execution.identity import identity, own_folder
 from orchestrator.execution.removal import remove_tree
 from orchestrator.execution.report import Asked
+from orchestrator.execution.run_state import afterwards
 from orchestrator.execution.secrets import find_secrets, write_secrets
 from orchestrator.execution.stores import store_path
 from orchestrator.settings import Settings
@@ -75,7 +76,7 @@ def step_folder(
     context: Mapping[str, Any],
     scratch: Path,
 ) -> Iterator[StepFolder]:
-    """Fill the scratch folder of one attempt; remove it, and whatever was staged and not published, at the end.
+    """Fill the scratch folder of one attempt; afterwards it is removed, and whatever was staged and not published.
 
     Raises:
         LaunchError: a secret or an input dataset is missing.
@@ -109,9 +110,13 @@ def step_folder(
         mounts = _mounts(contract, stores, datasets) + tuple(Mount(path, writable=True) for path in staged.values())
         yield StepFolder(scratch, {"HOME": "/tmp", **visible}, env, staged, inputs, mounts, secrets)
     finally:
-        for folder in staged.values():
-            discard(folder)
-        remove_tree(scratch)
+        afterwards(lambda: _remove(staged.values(), scratch))
+
+
+def _remove(staged: Iterable[Path], scratch: Path) -> None:
+    for folder in staged:
+        discard(folder)
+    remove_tree(scratch)
 
 
 def expected_mounts(settings: Settings, contract: Contract, step: Step) -> tuple[Mount, ...]:

@@ -3,7 +3,7 @@
 import os
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
@@ -56,8 +56,8 @@ class RunState:
 
     Our executor says itself when the run is cancelled, so that Dagster knows it before a step ends because of it; under
     another one, steps look for an interrupt themselves (`looks_itself`). `settle` waits until all that was reported so
-    far is on record. `to_come` names the steps that have not begun. `finish` waits until nothing is left of those that
-    have ended.
+    far is on record. `to_come` names the steps that have not begun, and `expect` makes ready for one of them. `finish`
+    waits until nothing is left of those that have ended.
     """
 
     stores: StoreLocks
@@ -66,6 +66,7 @@ class RunState:
     cancel: Cancellation = field(default_factory=Cancellation)
     looks_itself: bool = False
     to_come: set[str] = field(default_factory=set)
+    expect: Callable[[str], None] = lambda step: None
     ahead: Ahead = field(default_factory=Ahead)
     finish: Callable[[], None] = lambda: None
 
@@ -86,6 +87,18 @@ LOGS: ContextVar[StepLogs | None] = ContextVar("bulkhead_step_logs", default=Non
 READY: ContextVar[float | None] = ContextVar("bulkhead_step_ready", default=None)
 # Reads which versions the step's inputs have, if that was put off until its workload runs.
 INPUT_VERSIONS: ContextVar[Callable[[], None] | None] = ContextVar("bulkhead_input_versions", default=None)
+
+# What is left to do for a step when its last event is out.
+AFTERWARDS: ContextVar[ExitStack | None] = ContextVar("bulkhead_afterwards", default=None)
+
+
+def afterwards(do: Callable[[], None]) -> None:
+    """Do something when the step's last event is out; at once in a step outside our executor."""
+    stack = AFTERWARDS.get()
+    if stack is None:
+        do()
+    else:
+        stack.callback(do)
 
 
 @contextmanager

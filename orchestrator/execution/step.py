@@ -117,7 +117,6 @@ class StepRun:
                 )  # fmt: skip
                 messages = MessageFile(launch.messages)
                 stack.callback(messages.close)
-                self.context.log.debug(f"launching: {' '.join(launch.argv)}")
                 watch = StepWatch(self.limits, messages, recorder, self.report, state)
                 running = backend.start(launch)
                 outcome = yield from watch.over(running, lambda: self._meanwhile(state, backend, launch))
@@ -142,11 +141,15 @@ class StepRun:
 
     def _meanwhile(self, state: RunState, backend: Backend, launch: Launch) -> None:
         """Do what is better done while the workload runs than before or after it."""
+        self.context.log.debug(f"launched: {' '.join(launch.argv)}")
         if (read_input_versions := INPUT_VERSIONS.get()) is not None:
             read_input_versions()
         following = next((step for step in self.contract.steps if step.name in state.to_come), None)
+        if following is None:
+            return
+        state.expect(following.name)
         # What one publishes goes into a folder that is made when it begins.
-        if following is not None and not any(asset.key in self.contract.publishes for asset in following.assets):
+        if not any(asset.key in self.contract.publishes for asset in following.assets):
             labels = {**launch.labels, "step": following.name, "attempt": "1"}
             expected = replace(launch, labels=labels, limits=limits_of(self.contract, following))
             mounts = expected_mounts(self.platform.settings, self.contract, following)

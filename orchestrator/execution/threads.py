@@ -5,50 +5,35 @@ stays on the main thread and decides what may run; each step's events come from 
 """
 
 import os
-import queue
-import sys
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
-from itertools import chain
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
 from orchestrator.backends import expect_launches
+from orchestrator.execution.compute_logs import ComputeLogs
 from orchestrator.execution.dagster_internals import (
     ActiveExecution,
-    CapturedLogContext,
-    ComputeIOType,
     DagsterEvent,
     EngineEventData,
     ExecuteRunWithPlanIterable,
     ExecutionPlan,
     Executor,
     InstanceConcurrencyContext,
-    LocalComputeLogManager,
     PlanExecutionContext,
     PlanExecutionContextManager,
     PlanOrchestrationContext,
     RetryMode,
-    StepExecutionContext,
-    dagster_event_sequence_for_step,
-    put_off_input_versions,
-    serializable_error_info_from_exc_info,
-    step_failure_event_from_exc_info,
-    trigger_hooks,
 )
-from orchestrator.execution.run_state import INPUT_VERSIONS, LOGS, READY, RUN, THIN, RunState, StepLogs
+from orchestrator.execution.run_state import RunState
+from orchestrator.execution.running_steps import END, RunningSteps
 from orchestrator.execution.stores import StoreLocks
 from orchestrator.execution.workers import mark_worker
 from orchestrator.settings import read_settings
 
-TICK_SECONDS = 0.1
-UNCLOSED = "The step's compute log could not be closed"
 CANCELLING = "Interrupted: stopping every workload of the run"
-_END = object()
 
 
 class ThreadExecutor(Executor):
@@ -108,8 +93,11 @@ class ThreadExecutor(Executor):
         run = job_context.dagster_run
         state = RunState(StoreLocks(f"run {run.run_id} ({run.job_name})"), settle=self._settle)
         state.to_come = set(execution_plan.step_keys_to_execute)
-        running = _Threads(state, _created(job_context))
+        logs = ComputeLogs(job_context.instance.compute_log_manager, run.run_id)
+        state.expect = logs.make_ready
+        running = RunningSteps(state, logs, _created(job_context))
         with ExitStack() as stack:
+            stack.callback(logs.close)
             stack.callback(state.close)
             stack.callback(job_context.instance.event_log_storage.free_concurrency_slots_for_run, run.run_id)
             stack.callback(running.finish)
@@ -130,13 +118,13 @@ class ThreadExecutor(Executor):
                     state.cancel.set()
                     yield DagsterEvent.engine_event(job_context, CANCELLING, EngineEventData())
                 if not state.cancel.is_set():
-                    for step in active.get_steps_to_execute(limit=self.max_concurrent - len(running.steps)):
+                    for step in active.get_steps_to_execute(limit=self.max_concurrent - running.busy):
                         self.expect()
                         running.start(job_context.for_step(step, active.get_known_state()))
                     yield from active.concurrency_event_iterator(job_context)
                     yield from active.plan_events_iterator(job_context)
                 for key, event in running.events():
-                    if event is _END:
+                    if event is END:
                         active.verify_complete(job_context, key)
                         yield from active.plan_events_iterator(job_context)
                         yield from running.hooks(key)
@@ -149,121 +137,10 @@ class ThreadExecutor(Executor):
                 raise running.raised
 
 
-class _Threads:
-    """The threads of the steps that are running, and the queue their events come through."""
-
-    def __init__(self, state: RunState, created: float) -> None:
-        self.state, self.created = state, created
-        self.over: dict[str, float] = {}
-        self.steps: dict[str, tuple[threading.Thread, StepExecutionContext, list[DagsterEvent]]] = {}
-        self.arrived: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
-        self.ended: dict[str, tuple[StepExecutionContext, list[DagsterEvent]]] = {}
-        # What the first step raised whose run is to raise it, too (`raise_on_error`).
-        self.raised: BaseException | None = None
-
-    def start(self, context: StepExecutionContext) -> None:
-        before = [self.over.get(key, self.created) for key in context.step.get_execution_dependency_keys()]
-        ready = max([self.over.pop(context.step.key, self.created), *before])
-        name = f"step {context.step.key}"
-        self.state.to_come.discard(context.step.key)
-        thread = threading.Thread(target=self._work, args=(context, ready), name=name, daemon=True)
-        self.steps[context.step.key] = (thread, context, [])
-        try:
-            thread.start()
-        except (MemoryError, RuntimeError):
-            self.arrived.put((context.step.key, step_failure_event_from_exc_info(context, sys.exc_info())))
-            self.arrived.put((context.step.key, _END))
-
-    def events(self) -> Iterator[tuple[str, Any]]:
-        """Yield what has arrived, after waiting a moment for the first; what comes later is left for the next call."""
-        try:
-            arrived = [self.arrived.get(timeout=TICK_SECONDS)]
-        except queue.Empty:
-            return
-        arrived += [self.arrived.get_nowait() for _ in range(self.arrived.qsize())]
-        for key, event in arrived:
-            if event is _END:
-                thread, context, seen = self.steps.pop(key)
-                _join(thread)
-                self.over[key] = time.time()
-                self.ended[key] = (context, seen)
-                yield from ((key, held) for held in seen if held.is_step_up_for_retry)
-                yield key, event
-            else:
-                self.steps[key][2].append(event)
-                if event.is_step_success:
-                    # What depends on it may start before its thread has ended.
-                    self.over[key] = time.time()
-                # Dagster may start the next attempt at once: it hears of the retry when this thread has ended.
-                if not event.is_step_up_for_retry:
-                    yield key, event
-
-    def hooks(self, key: str) -> Iterator[DagsterEvent]:
-        context, seen = self.ended.pop(key)
-        yield from trigger_hooks(context, seen)
-
-    def finish(self) -> None:
-        """Stop what still runs when the run ends early, and wait for it."""
-        if self.steps:
-            self.state.cancel.set()
-        for thread, _, _ in list(self.steps.values()):
-            _join(thread)
-
-    def _work(self, context: StepExecutionContext, ready: float) -> None:
-        key = context.step.key
-        RUN.set(self.state)
-        READY.set(ready)
-        if THIN in context.step.tags and context.step.get_execution_dependency_keys():
-            # The step before may have ended a moment ago: what it made is not stored yet.
-            INPUT_VERSIONS.set(put_off_input_versions(context))
-        last: DagsterEvent | None = None
-        try:
-            with ExitStack() as stack:
-                for event in chain(_capture_logs(context, stack), dagster_event_sequence_for_step(context)):
-                    last = event
-                    self.arrived.put((key, event))
-        except BaseException as error:  # noqa: BLE001 (a thread must say how it ended)
-            if last is not None and (last.is_step_success or last.is_step_up_for_retry):
-                data = EngineEventData.engine_error(serializable_error_info_from_exc_info(sys.exc_info()))
-                self.arrived.put((key, DagsterEvent.engine_event(context, UNCLOSED, data)))
-                return
-            if context.raise_on_error:
-                self.raised = self.raised or error
-            if last is None or not last.is_step_failure:
-                self.arrived.put((key, step_failure_event_from_exc_info(context, sys.exc_info())))
-        finally:
-            self.arrived.put((key, _END))
-
-
 def _created(job_context: PlanExecutionContext) -> float:
     """Return when the run was asked for; seconds since the epoch."""
     record = job_context.instance.get_run_record_by_id(job_context.dagster_run.run_id)
     return record.create_timestamp.timestamp() if record is not None else time.time()
-
-
-def _join(thread: threading.Thread) -> None:
-    """Wait for a thread, unless the machine refused to start it."""
-    if thread.ident is not None:
-        thread.join()
-
-
-def _capture_logs(context: StepExecutionContext, stack: ExitStack) -> Iterator[DagsterEvent]:
-    """Open the step's own compute log, say where it is, and leave its files to the step."""
-    manager = context.instance.compute_log_manager
-    attempt = context.previous_attempt_count + 1
-    file_key = context.step.key if attempt == 1 else f"{context.step.key}.{attempt}"
-    log_key = manager.build_log_key_for_run(context.run_id, file_key)
-    streams = [
-        stack.enter_context(manager.open_log_stream(log_key, io_type))
-        for io_type in (ComputeIOType.STDOUT, ComputeIOType.STDERR)
-    ]
-    if all(stream is not None for stream in streams):
-        LOGS.set(StepLogs(*(stream.fileno() for stream in streams if stream is not None)))
-        yield DagsterEvent.capture_logs(context, [context.step.key], log_key, CapturedLogContext(log_key))
-    if isinstance(manager, LocalComputeLogManager):
-        # What tells a reader of the log that nothing more will come.
-        complete: Any = manager.complete_artifact_path
-        stack.callback(Path(complete(log_key)).touch)
 
 
 selector: Any = dg.Selector

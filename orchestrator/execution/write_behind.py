@@ -105,7 +105,9 @@ class EventWriter:
             if not late:
                 self._queue.append(event)
                 self._put += 1
-                self._condition.notify_all()
+                # The thread wakes by itself: it would take Python's lock from the step.
+                if len(self._queue) >= MAX_BATCH:
+                    self._condition.notify_all()
         if late:
             self._store(event)
         if _of_the_run(event):
@@ -164,12 +166,10 @@ class EventWriter:
     def _work(self) -> None:
         while True:
             with self._condition:
-                while not self._queue and not self._closed:
-                    self._condition.wait()
                 self._condition.wait_for(self._may_not_linger, LINGER_SECONDS)
                 batch, self._queue = self._queue[:MAX_BATCH], self._queue[MAX_BATCH:]
-            if not batch:
-                return
+                if self._closed and not batch:
+                    return
             for start in range(0, len(batch), self._most):
                 part = batch[start : start + self._most]
                 self._store_batch(part)

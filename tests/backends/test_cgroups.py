@@ -45,7 +45,7 @@ def made(name: str, memory: float | None = None, pids: float | None = None, core
 
 def run(fence: Fence, source: str) -> dict[str, int]:
     """Run a program in the groups; return how it ended."""
-    child = start([sys.executable, "-c", source], {"PATH": os.environ["PATH"]}, None, fence.join)
+    child = start([sys.executable, "-c", source], {"PATH": os.environ["PATH"]}, fence.join)
     return ended(os.waitpid(child, 0)[1])
 
 
@@ -124,7 +124,7 @@ def test_groups_are_removed_when_their_step_has_ended(name: str) -> None:
 def test_groups_with_a_process_in_them_are_left_after_a_while(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cgroups, "REMOVE_SECONDS", 0.05)
     fence = made(name, pids=50)
-    child = start([sys.executable, "-c", "import time; time.sleep(60)"], {}, None, fence.join)
+    child = start([sys.executable, "-c", "import time; time.sleep(60)"], {}, fence.join)
     fence.remove()
     assert folders(name) != []
     os.kill(child, signal.SIGKILL)

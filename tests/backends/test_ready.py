@@ -1,6 +1,11 @@
-"""A sandbox that is made ready before its launch: used if it fits, ended if it does not, gone when it is not needed."""
+"""What is made ready before a launch: used if it fits, ended if it does not, gone when it is not needed.
+
+With a sandbox that is the sandbox, without one the workload's own process, which waits for its command.
+"""
 
 import contextlib
+import os
+import signal
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -9,10 +14,11 @@ from typing import Any
 import pytest
 
 from orchestrator.backends.fork_server import FORK_SERVER
-from orchestrator.backends.launch import Stopped
+from orchestrator.backends.launch import LaunchError, Stopped
 from orchestrator.backends.subprocess import SubprocessBackend, kill_strays, supervisor_spec
+from orchestrator.backends.supervision.processes import children
 from orchestrator.backends.supervision.starter import packed, unpacked
-from tests.backends.test_subprocess import Bench, end, until
+from tests.backends.test_subprocess import Bench, alive, end, until
 from tests.conftest import needs_sandbox
 
 NAMESPACE = "import os; print(os.readlink('/proc/self/ns/pid'))"
@@ -29,7 +35,7 @@ def cell(tmp_path: Path) -> Iterator[Bench]:
     for running in made.started:
         with contextlib.suppress(OSError):
             FORK_SERVER.kill(running.supervisor)
-    kill_strays(tmp_path / "scratch")
+    kill_strays(made.scratch)
 
 
 def make_ready(cell: Bench, **limits: Any) -> str:
@@ -48,9 +54,10 @@ def make_ready(cell: Bench, **limits: Any) -> str:
     return str(until(inside, "the sandbox was there"))
 
 
-def groups() -> list[Path]:
-    """Return the control groups of the cell's launches that are left."""
-    return list(Path("/sys/fs/cgroup").glob("**/bulkhead-scratch"))
+def groups(bench: Bench) -> list[Path]:
+    """Return the control groups of a bench that are left."""
+    FORK_SERVER.finish()
+    return list(Path("/sys/fs/cgroup").glob(f"**/bulkhead-{bench.scratch.name}"))
 
 
 def namespace(cell: Bench, **more: Any) -> str:
@@ -73,7 +80,7 @@ def test_another_one_takes_its_place_and_leaves_nothing_of_it(cell: Bench) -> No
     assert second not in ("", first)
     assert cell.read("stderr") == ""
     assert cell.strays() == []
-    assert groups() == []
+    assert groups(cell) == []
 
 
 def test_it_is_used_once(cell: Bench) -> None:
@@ -103,7 +110,7 @@ def test_a_launch_with_declared_limits_runs_in_a_ready_sandbox_that_has_them(cel
     ready = make_ready(cell, at_once=True, pids=64)
     assert namespace(cell, at_once=True, pids=64) == ready
     assert cell.strays() == []
-    assert groups() == []
+    assert groups(cell) == []
 
 
 def test_a_launch_with_other_limits_gets_a_sandbox_of_its_own(cell: Bench) -> None:
@@ -121,7 +128,7 @@ def test_a_limit_holds_in_a_sandbox_that_was_ready(cell: Bench) -> None:
 
 def test_a_sandbox_that_was_killed_before_its_launch_is_replaced(cell: Bench) -> None:
     make_ready(cell)
-    kill_strays(cell.folder / "scratch")
+    kill_strays(cell.scratch)
     assert namespace(cell)
 
 
@@ -141,10 +148,94 @@ def test_a_sandbox_that_cannot_be_executed_leaves_nothing_and_fails_nothing(cell
     launch = cell.launch("anything", at_once=True, pids=64)
     FORK_SERVER.make_ready(supervisor_spec("", launch, ["/not/there"]))
     assert namespace(cell)
-    assert groups() == []
+    assert groups(cell) == []
+
+
+@pytest.fixture
+def plain(tmp_path: Path) -> Iterator[Bench]:
+    made = Bench(tmp_path)
+    assert end(made.python("", at_once=False)).exit_code == 0
+    yield made
+    FORK_SERVER.discard()
+    for running in made.started:
+        FORK_SERVER.kill(running.supervisor)
+    kill_strays(made.scratch)
+
+
+def made_to_wait(plain: Bench, **limits: Any) -> int:
+    """Make a process ready for a launch without a sandbox; return its pid."""
+    FORK_SERVER.finish()
+    SubprocessBackend().make_ready(plain.launch("anything", **{"at_once": False, **limits}))
+    assert FORK_SERVER._process is not None
+    server = FORK_SERVER._process.pid
+
+    def waiting() -> list[int]:
+        return [pid for spare in children(server) for pid in children(spare)]
+
+    (pid,) = until(waiting, "a process waited")
+    return int(pid)
+
+
+def pid_of(plain: Bench, **more: Any) -> int:
+    """Run a program; return the pid that it had."""
+    before = len(plain.read("stdout"))
+    assert end(plain.python("import os; print(os.getpid())", **{"at_once": False, **more})).exit_code == 0
+    return int(plain.read("stdout")[before:])
+
+
+def test_a_process_that_waits_becomes_the_workload_once(plain: Bench) -> None:
+    waiting = made_to_wait(plain)
+    assert pid_of(plain) == waiting
+    assert pid_of(plain) != waiting
+
+
+def test_a_process_that_waits_has_the_limits_of_its_launch_or_is_not_used(plain: Bench) -> None:
+    waiting = made_to_wait(plain, at_once=True, pids=64)
+    assert pid_of(plain, at_once=True, pids=64) == waiting
+    waiting = made_to_wait(plain, at_once=True, pids=64)
+    assert pid_of(plain, at_once=True, pids=65) != waiting
+    assert not alive(waiting)
+    assert groups(plain) == []
+
+
+def test_a_process_that_waits_takes_folder_environment_and_open_files_from_its_launch(plain: Bench) -> None:
+    made_to_wait(plain, open_files=99)
+    source = "import os, resource; print(os.getcwd(), os.environ['A'], resource.getrlimit(resource.RLIMIT_NOFILE)[0])"
+    assert end(plain.python(source, env={"A": "b c"}, at_once=False, open_files=99)).exit_code == 0
+    assert plain.read("stdout").endswith(f"{plain.folder} b c 99\n")
+
+
+def test_a_command_that_cannot_be_executed_is_told_by_the_process_that_waited(plain: Bench) -> None:
+    made_to_wait(plain)
+    program = plain.folder / "program"
+    program.write_text("no program")
+    program.chmod(0o755)
+    with pytest.raises(LaunchError, match=r"could not be executed: .*Exec format error"):
+        end(plain.start(plain.launch(str(program), at_once=False)))
+
+
+def test_a_process_that_was_killed_while_it_waited_is_replaced(plain: Bench) -> None:
+    waiting = made_to_wait(plain)
+    os.kill(waiting, signal.SIGKILL)
+    until(lambda: not alive(waiting), "it was dead")
+    assert pid_of(plain) != waiting
+
+
+def test_a_process_that_is_not_needed_is_gone_when_discarding_is_over(plain: Bench) -> None:
+    waiting = made_to_wait(plain)
+    FORK_SERVER.discard()
+    assert not alive(waiting)
+
+
+def test_a_process_that_waits_dies_with_its_supervisor(plain: Bench) -> None:
+    waiting = made_to_wait(plain)
+    (supervisor,) = [spare for spare in children(FORK_SERVER._process.pid) if waiting in children(spare)]
+    os.kill(supervisor, signal.SIGKILL)
+    until(lambda: not alive(waiting), "it was gone")
+    assert pid_of(plain) != waiting
 
 
 @pytest.mark.parametrize("open_files", [None, 64])
 def test_a_command_is_unpacked_as_it_was_packed(open_files: int | None) -> None:
     argv, env = ["a", "", "b\nc", "\udcff"], {"EMPTY": "", "EQUALS": "a=b", "LINES": "a\nb"}
-    assert unpacked(packed(argv, env, open_files)) == (argv, env, open_files)
+    assert unpacked(packed(argv, env, open_files, "a folder")) == (argv, env, open_files, "a folder")

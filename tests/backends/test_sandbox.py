@@ -8,6 +8,7 @@ import socket
 import sys
 import tempfile
 import textwrap
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -64,7 +65,7 @@ def cell() -> Iterator[Bench]:
     finally:
         for running in made.started:
             FORK_SERVER.kill(running.supervisor)
-        kill_strays(made.folder / "scratch")
+        kill_strays(made.scratch)
         shutil.rmtree(folder)
 
 
@@ -126,7 +127,7 @@ def test_nothing_is_mounted_writable_but_its_scratch_folder_its_tmp_and_its_shar
         """,
     )
     assert [path for path in told if not path.startswith("/dev/") and path != "/proc"] == sorted(
-        ["/tmp", str(cell.folder / "scratch")]
+        ["/tmp", str(cell.scratch)]
     )
     devices = {"full", "null", "pts", "ptmx", "random", "shm", "tty", "urandom", "zero", "console"}
     assert {Path(path).name for path in told if path.startswith("/dev/")} <= devices
@@ -175,7 +176,7 @@ def test_tmp_is_empty_and_its_own_and_can_be_written_to(cell: Bench) -> None:
     with tempfile.NamedTemporaryFile(dir="/tmp", prefix="bulkhead-test-") as host:
         told = seen(cell, f"tell([os.listdir('/tmp'), tried(read, {host.name!r}), tried(write, '/tmp/own')])")
         assert told == [[], "ENOENT", "written"]
-    assert [path.name for path in (cell.folder / "scratch" / "tmp").iterdir()] == ["own"]
+    assert [path.name for path in (cell.scratch / "tmp").iterdir()] == ["own"]
 
 
 def test_a_file_beside_its_folder_is_not_there(cell: Bench) -> None:
@@ -202,7 +203,7 @@ def test_nothing_else_of_the_machine_is_there_than_what_was_mounted(cell: Bench)
     leading = {str(parent) for path in mounted for parent in Path(path).parents}
     assert set(beside) - leading <= {path for path in SYSTEM if Path(path).is_symlink()}
     interpreter = Path(sys.executable).resolve().parent.parent
-    expected = {*SYSTEM, *HIDDEN, str(interpreter), str(cell.folder), str(cell.folder / "scratch"), STARTER}
+    expected = {*SYSTEM, *HIDDEN, str(interpreter), str(cell.folder), str(cell.scratch), STARTER}
     allowed = ("/proc", "/dev", "/tmp", "/sys/devices/system/cpu")
     unexpected = [path for path in mounted if path not in expected and path != "/" and not path.startswith(allowed)]
     assert unexpected == []
@@ -332,6 +333,14 @@ def test_what_a_step_leaves_in_the_sandbox_is_counted_and_the_sandbox_is_not(cel
     outcome = end(cell.python("import os, time\nif os.fork() == 0: time.sleep(60)"))
     assert (outcome.exit_code, outcome.left_behind) == (0, 1)
     assert cell.strays() == []
+
+
+def test_what_a_step_leaves_in_the_sandbox_is_dead_when_its_end_is_told(cell: Bench) -> None:
+    source = "import os, time\nif os.fork() == 0:\n    while True: open('beat', 'w').close()\n"
+    assert end(cell.python(source + "while not os.path.exists('beat'): pass")).left_behind == 1
+    (cell.folder / "beat").unlink(missing_ok=True)
+    time.sleep(0.3)
+    assert not (cell.folder / "beat").exists()
 
 
 def test_a_step_that_kills_the_sandbox_around_it_fails(cell: Bench) -> None:

@@ -10,13 +10,14 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import pytest
 
 from orchestrator.backends.fork_server import FORK_SERVER
 from orchestrator.backends.launch import Launch, LaunchError, Limits, Mount, Outcome, Stopped
 from orchestrator.backends.subprocess import RunningProcess, SubprocessBackend, _marked, kill_strays
-from orchestrator.backends.supervision.processes import descendants, outside_pid
+from orchestrator.backends.supervision.processes import descendants, open_files, outside_pid
 from tests.conftest import needs_sandbox
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -64,9 +65,14 @@ class Bench:
     sandboxed: bool = False
     started: list[RunningProcess] = field(default_factory=list)
 
+    @property
+    def scratch(self) -> Path:
+        """The scratch folder. The step's control groups have its name: no two benches that are there at once share it."""
+        return self.folder / f"scratch-{crc32(str(self.folder).encode()):x}"
+
     def launch(self, *argv: str, grace: float = 0.2, env: Mapping[str, str] | None = None, **limits: Any) -> Launch:
         """Return a launch in the bench's folder, which it may write to; unknown arguments are limits."""
-        scratch = self.folder / "scratch"
+        scratch = self.scratch
         (scratch / "tmp").mkdir(parents=True, exist_ok=True)
         (scratch / "messages").touch()
         return Launch(
@@ -76,8 +82,8 @@ class Bench:
             env={"PATH": "/usr/bin:/bin", **(env or {})},
             scratch=scratch,
             messages=scratch / "messages",
-            stdout=os.open(self.folder / "stdout", os.O_CREAT | os.O_RDWR),
-            stderr=os.open(self.folder / "stderr", os.O_CREAT | os.O_RDWR),
+            stdout=os.open(self.folder / "stdout", os.O_CREAT | os.O_RDWR | os.O_APPEND),
+            stderr=os.open(self.folder / "stderr", os.O_CREAT | os.O_RDWR | os.O_APPEND),
             mounts=(Mount(self.folder, writable=True),),
             limits=Limits(**limits),
             grace=grace,
@@ -106,8 +112,9 @@ class Bench:
         return found
 
     def strays(self) -> list[int]:
-        """Return every process that carries the launch variable of the bench."""
-        return _marked(f"BULKHEAD_LAUNCH={self.folder / 'scratch'}".encode())
+        """Return every process that carries the launch variable of the bench, when what has ended has cleared up."""
+        FORK_SERVER.finish()
+        return _marked(f"BULKHEAD_LAUNCH={self.scratch}".encode())
 
     def read(self, name: str) -> str:
         return (self.folder / name).read_text()
@@ -122,7 +129,7 @@ def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
     for running in made.started:
         with contextlib.suppress(OSError):
             FORK_SERVER.kill(running.supervisor)
-    kill_strays(tmp_path / "scratch")
+    kill_strays(made.scratch)
 
 
 def end(running: RunningProcess) -> Outcome:
@@ -157,7 +164,7 @@ def test_the_process_gets_the_variables_it_was_given_the_launch_variable_and_no_
 ) -> None:
     monkeypatch.setenv("PLATFORM_SECRET", "hunter2")
     end(bench.start(bench.launch("/usr/bin/env", env={"GIVEN": "a b", "EMPTY": ""})))
-    expected = ["BULKHEAD_LAUNCH=" + str(bench.folder / "scratch"), "EMPTY=", "GIVEN=a b", "PATH=/usr/bin:/bin"]
+    expected = ["BULKHEAD_LAUNCH=" + str(bench.scratch), "EMPTY=", "GIVEN=a b", "PATH=/usr/bin:/bin"]
     assert sorted(bench.read("stdout").splitlines()) == expected
 
 
@@ -228,6 +235,50 @@ def test_cpu_seconds_cover_what_the_process_and_its_children_used(bench: Bench) 
     burn = "import time\nwhile time.process_time() < 0.3: pass"
     outcome = end(bench.python(f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', {burn!r}])\n{burn}"))
     assert 0.55 < outcome.usage.cpu_seconds < 6
+
+
+def test_cpu_seconds_cover_what_a_process_started_and_never_waited_for(bench: Bench) -> None:
+    source = """
+import os, time
+read, write = os.pipe()
+if os.fork() == 0:
+    if os.fork() == 0:
+        os.setsid()
+        while time.process_time() < 0.5: pass
+    os._exit(0)
+os.wait()
+os.close(write)
+os.read(read, 1)
+"""
+    outcome = end(bench.python(source))
+    assert (outcome.exit_code, outcome.usage.cpu_seconds >= 0.5) == (0, True), outcome
+
+
+def test_a_supervisor_ends_when_it_is_let_go_with_all_that_it_held(bench: Bench) -> None:
+    assert end(bench.python("")).exit_code == 0
+    supervisor = bench.started[-1].supervisor
+    FORK_SERVER.finish()
+    # Its pipes close a moment before it is gone.
+    until(lambda: not alive(supervisor), "it had ended")
+    assert _marked(f"BULKHEAD_LAUNCH={bench.scratch}".encode()) == []
+
+
+def test_a_supervisor_that_nobody_lets_go_ends_soon(bench: Bench) -> None:
+    assert end(bench.python("")).exit_code == 0
+    supervisor = bench.started[-1].supervisor
+    until(lambda: not alive(supervisor), "it had ended")
+    assert _marked(f"BULKHEAD_LAUNCH={bench.scratch}".encode()) == []
+
+
+def test_a_hundred_steps_hold_no_pipe_of_those_that_have_ended(bench: Bench) -> None:
+    assert end(bench.python("")).exit_code == 0
+    FORK_SERVER.finish()
+    before = open_files(os.getpid())
+    for _ in range(100):
+        assert end(bench.start(bench.launch("/bin/true"))).exit_code == 0
+    held = open_files(os.getpid()) - before
+    FORK_SERVER.finish()
+    assert (held <= 130, open_files(os.getpid())) == (True, before)
 
 
 def test_stop_lets_a_process_end_by_itself_on_an_interrupt(bench: Bench) -> None:

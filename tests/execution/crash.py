@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.cli.run import run_jobs
-from orchestrator.execution import recording, threads
+from orchestrator.execution import recording, running_steps
 from orchestrator.execution.dagster_internals import DagsterEvent, LocalComputeLogManager
 from orchestrator.graph import definitions
 
@@ -16,7 +16,7 @@ PARTS: dict[str, tuple[Any, str, Callable[..., bool]]] = {
     "the body of the step": (definitions, "run_step", lambda context, *_: context.op.name == "bad"),
     "taking a message": (recording.Recorder, "take", lambda self, _: self.context.op.name == "bad"),
     "recording the end": (recording.Recorder, "finish", lambda self, _: self.context.op.name == "bad"),
-    "executing the step": (threads, "dagster_event_sequence_for_step", lambda context: context.step.key == "bad"),
+    "executing the step": (running_steps, "dagster_event_sequence_for_step", lambda context: context.step.key == "bad"),
     "opening the log": (LocalComputeLogManager, "open_log_stream", lambda self, key, _: key[-1] == "bad"),
     "closing the log": (Path, "touch", lambda self, **_: self.name == "bad.complete"),
     "recording the failure": (

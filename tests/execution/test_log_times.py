@@ -28,7 +28,7 @@ def said(project: Project, ran: Any) -> list[tuple[str, int, float]]:
     return [
         (one.user_message, one.level, one.timestamp)
         for one in entries
-        if not one.user_message.startswith(("launching", "step used"))
+        if not one.user_message.startswith(("launched", "step used"))
     ]
 
 

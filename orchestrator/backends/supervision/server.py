@@ -2,13 +2,14 @@
 
 Asked over a socket. A request is a length (4 bytes, big end first) and that many bytes of JSON:
 
-    {"launch": spec, "folder": path}    with the descriptors stdout, stderr, lifeline, status; answer {"pid": n}
-    {"ready": spec}                     start the sandbox of such a launch already; no answer
-    {"discard": true}                   end a sandbox that was made ready; answer {"pid": 0} when it is gone
-    {"kill": pid}                       a supervisor that does not hear; no answer
+    {"launch": spec}     with the descriptors stdout, stderr, lifeline, status; answer {"pid": n}
+    {"ready": spec}      start what waits for such a launch already; no answer
+    {"discard": true}    end what was made ready; answer {"pid": 0} when it is gone
+    {"kill": pid}        a supervisor that does not hear; no answer
 
 An answer is a line of JSON; {"refused": text} if no process could be forked. End of file ends the server. It ends no
-supervisor that holds a launch: each has its own lifeline. One more is always there already, waiting for the next.
+supervisor that holds a launch: each has its own lifeline. One more is there already, waiting for the next; it is forked
+a moment after a launch, because the processors are needed for that.
 """
 
 import contextlib
@@ -19,12 +20,15 @@ import select
 import signal
 import socket
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 from .starter import prctl
 from .supervisor import PR_SET_CHILD_SUBREAPER, Supervisor
 
 FDS = 4
+# So long after a launch another supervisor is forked, if what it is to make ready does not come before.
+QUIET_SECONDS = 0.05
 
 
 class Server:
@@ -34,6 +38,8 @@ class Server:
         self.channel = channel
         self.children: set[int] = set()
         self.spare: tuple[int, socket.socket] | None = None
+        # Whether the system would not fork the one that is missing: the next launch tries again.
+        self.refused = False
         self.wakeup, self.wake = os.pipe()
         for fd in (self.wakeup, self.wake):
             os.set_blocking(fd, False)
@@ -46,7 +52,10 @@ class Server:
             signal.signal(number, signal.SIG_IGN)
         self._fork_spare()
         while True:
-            ready = select.select([self.channel.fileno(), self.wakeup], [], [])[0]
+            quiet = None if self.spare is not None or self.refused else QUIET_SECONDS
+            ready = select.select([self.channel.fileno(), self.wakeup], [], [], quiet)[0]
+            if not ready:
+                self._fork_spare()
             if self.wakeup in ready:
                 with contextlib.suppress(BlockingIOError):
                     os.read(self.wakeup, 4096)
@@ -75,13 +84,13 @@ class Server:
         self.channel.sendall(json.dumps(self._launch(header, body, fds)).encode() + b"\n")
         for fd in fds:
             os.close(fd)
-        self._fork_spare()
+        self.refused = False
         return True
 
     def _launch(self, header: bytes, body: bytes, fds: list[int]) -> dict[str, Any]:
         """Hand a launch to the spare supervisor, or to a new one if something killed it."""
         for _ in range(2):
-            if self.spare is None and (refused := self._fork_spare()):
+            if self.spare is None and (refused := self._fork_spare(fds)):
                 return {"refused": refused}
             assert self.spare is not None
             pid, its = self.spare
@@ -93,6 +102,8 @@ class Server:
         return {"refused": "its supervisor was killed before it could start"}
 
     def _tell_spare(self, header: bytes, body: bytes) -> None:
+        if self.spare is None:
+            self._fork_spare()
         if self.spare is not None:
             with contextlib.suppress(OSError):
                 self.spare[1].sendall(header + body)
@@ -106,20 +117,20 @@ class Server:
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(pid, 0)
             self.children.discard(pid)
-        self._fork_spare()
 
-    def _fork_spare(self) -> str:
-        """Fork a supervisor that waits for its launch; return why not, or nothing."""
+    def _fork_spare(self, fds: Sequence[int] = ()) -> str:
+        """Fork a supervisor that waits for its launch; return why not, or nothing. `fds` are not for it to keep."""
         own, its = socket.socketpair()
         try:
             pid = os.fork()
         except OSError as error:
             own.close()
             its.close()
+            self.refused = True
             return str(error)
         if pid == 0:
             own.close()
-            _become_supervisor(its, [self.channel.fileno(), self.wakeup, self.wake])
+            _become_supervisor(its, [self.channel.fileno(), self.wakeup, self.wake, *fds])
         its.close()
         self.children.add(pid)
         self.spare = (pid, own)
@@ -153,7 +164,6 @@ def _become_supervisor(channel: socket.socket, foreign: list[int]) -> None:
         channel.close()
         for fd in fds:
             os.set_inheritable(fd, False)
-        os.chdir(request["folder"])
         supervisor.take(request["launch"], fds)
         supervisor.hold()
         code = 0

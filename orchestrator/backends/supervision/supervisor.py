@@ -4,6 +4,7 @@ It is a subreaper: whatever the workload forks, daemons included, comes back to 
 one JSON object:
 
     argv, env      the command, and its whole environment
+    folder         where it is executed
     mark           the environment of the sandbox's own processes
     wrap           what stands before the starter in a sandbox: bwrap and its options; empty without a sandbox
     limits         memory, cpu, pids, open_files, output; None: no limit
@@ -17,7 +18,8 @@ one JSON object:
 
 It is given two pipes: from the `lifeline` it reads 's' for stop (INT, TERM, KILL), or end of file, when the platform is
 gone, for kill; to `status` it writes {"started": true}, then one object that says how it ended; or {"error": text}, or
-{"sandbox": text} if there is no sandbox to be had.
+{"sandbox": text} if there is no sandbox to be had. After that it clears up when `lifeline` ends, or a second later, and
+`status` ends with it.
 """
 
 import contextlib
@@ -27,6 +29,7 @@ import resource
 import select
 import signal
 import time
+from collections.abc import Callable
 from typing import Any
 
 from .cgroups import Fence, make_fence
@@ -34,13 +37,15 @@ from .disk import Disk
 from .output import Stream
 from .processes import children, descendants, look, outside_pid
 from .redaction import Redactor
-from .starter import StartError, ended, largest, packed, start
+from .starter import StartError, ended, largest, packed, spawn, start, started, wait_for_launch
 from .watch import SAMPLE_SECONDS, Watch
 
 PR_SET_CHILD_SUBREAPER = 36
 KILL_ROUND = 0.02
+# The processors are needed for what follows a step's end: what is left of it may wait for so long to be cleared up.
+REST_SECONDS = 1.0
 MAX_WORDS = 65536
-# A sandbox that was made ready fits a launch that has the same of these.
+# A process that was made ready fits a launch that has the same of these.
 READY = ("wrap", "mark", "name", "limits", "cores", "at_once")
 # bwrap has a process outside of the namespace and one inside; the starter is the third.
 WRAPPERS = 3
@@ -50,13 +55,14 @@ class Supervisor:
     """Holds one workload from start to end.
 
     `child` is what was forked: the workload, or the outer process of its sandbox. `group` is the workload's own process
-    group. `wrappers` are the processes that belong to the sandbox and not to the workload.
+    group. `wrappers` are the processes that belong to the sandbox and not to the workload; `init` is the first inside.
+    `launch` is the pipe on which the child, or the starter's, waits for what it is to execute.
     """
 
     def __init__(self) -> None:
-        self.child = self.group = 0
-        self.inner = self.launch = -1
-        self.sandboxed = False
+        self.child = self.group = self.init = 0
+        self.inner = self.launch = self.refusal = -1
+        self.sandboxed = self.alone = False
         self.ready: dict[str, Any] | None = None
         self.fence: Fence | None = None
         self.words = b""
@@ -73,11 +79,11 @@ class Supervisor:
         self.streams = [Stream(fd, Redactor([])) for fd in (1, 2)]
 
     def make_ready(self, spec: dict[str, Any]) -> None:
-        """Start a sandbox before its launch, in its groups if it is to be there from the start; end the one before."""
+        """Start what waits for such a launch, in its groups if it is to be there from the start; end the one before."""
         self.discard()
         self.fence = make_fence(spec["name"], *_fenced(spec)) if spec["at_once"] else None
         try:
-            self._start_sandbox(spec)
+            self._prepare(spec)
         except StartError:
             # Its launch will try again, and say why not.
             self.sandboxed = False
@@ -86,13 +92,13 @@ class Supervisor:
             self.ready = {name: spec[name] for name in READY}
 
     def discard(self) -> None:
-        """End a sandbox that was made ready for nothing."""
+        """End what was made ready for nothing."""
         if self.ready is not None:
             self.ready = None
-            for fd in (self.launch, self.inner):
+            for fd in (self.launch, self.inner, self.refusal):
                 if fd >= 0:
                     os.close(fd)
-            self.inner = self.launch = -1
+            self.inner = self.launch = self.refusal = -1
             self._kill_everything()
             self._remove_fence()
             self.child, self.sandboxed, self.ended, self.failed = 0, False, None, None
@@ -128,54 +134,63 @@ class Supervisor:
             word = self._pause(None)
         if self._runs() and word == b"s":
             self._stop()
-        left = len(self._own()) if self.ended is not None else 0
-        self._kill_everything()
-        for stream in self.streams:
-            stream.finish()
-        usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-        self.watch.settle(max(usage.ru_utime + usage.ru_stime, self.inside[0]), self._output())
-        self.watch.count_disk(self.disk.fills([], self._output()))
+        if self.ended is not None and self.alone:
+            # The sandbox outlives its workload a little; nobody is left in it who could change anything.
+            self._account(0)
+            self._kill_everything()
+        else:
+            left = len(self._own()) if self.ended is not None else 0
+            self._kill_everything()
+            self._account(left)
         self._remove_fence()
-        self.tell({**(self.failed or self._account(left)), "last": True})
 
     def _runs(self) -> bool:
         return self.ended is None and self.failed is None
 
     def _start(self) -> None:
-        """Start the workload, or let the starter in the sandbox do so."""
-        argv, env, open_files = self.spec["argv"], self.spec["env"], self.spec["limits"]["open_files"]
+        """Tell what waits for its launch what it is, and be sure that it is executed; in a sandbox its starter is."""
+        spec = self.spec
         try:
-            if self.spec["wrap"]:
-                if self.ready is None:
-                    self._start_sandbox(self.spec)
-                with contextlib.suppress(BrokenPipeError), open(self.launch, "wb") as file:
-                    file.write(packed(argv, env, open_files))
-            else:
-                self.child = self.group = start(argv, env, open_files, self.fence.join if self.fence else None)
+            if self.ready is None:
+                self._prepare(spec)
+            with contextlib.suppress(BrokenPipeError), open(self.launch, "wb") as file:
+                file.write(packed(spec["argv"], spec["env"], spec["limits"]["open_files"], spec["folder"]))
+            if not self.sandboxed:
+                started(self.child, self.refusal)
+                self.group = self.child
                 self.tell({"started": True})
         except StartError as error:
             self.failed = {"error": str(error)}
         for stream in self.streams:
             stream.release()
 
-    def _start_sandbox(self, spec: dict[str, Any]) -> None:
-        """Start a sandbox whose starter waits for its launch.
+    def _prepare(self, spec: dict[str, Any]) -> None:
+        """Fork what waits for its launch: the workload's process, or a sandbox with a starter.
 
         Raises:
-            StartError: the system refused to execute it.
+            StartError: the system refused to execute the sandbox.
         """
+        awaited, self.launch = os.pipe()
+        join = self.fence.join if self.fence else None
+        try:
+            if spec["wrap"]:
+                self._start_sandbox(spec, awaited, join)
+            else:
+                self.child, self.refusal = wait_for_launch(awaited, join, foreign=self.launch)
+        finally:
+            os.close(awaited)
+
+    def _start_sandbox(self, spec: dict[str, Any], awaited: int, join: Callable[[], None] | None) -> None:
         self.sandboxed = True
         self.inner, told = os.pipe()
-        awaited, self.launch = os.pipe()
         os.set_blocking(self.inner, False)
         for fd in (told, awaited):
             os.set_inheritable(fd, True)
         try:
             argv = [*spec["wrap"], str(told), str(awaited)]
-            self.child = start(argv, spec["mark"], None, self.fence.join if self.fence else None)
+            self.child = start(argv, spec["mark"], join) if join else spawn(argv, spec["mark"])
         finally:
             os.close(told)
-            os.close(awaited)
 
     def _hear(self) -> None:
         """Take in what the starter says from inside the sandbox; the workload may have written there as well."""
@@ -199,15 +214,15 @@ class Supervisor:
         elif self.ended is None and (found := {"exit", "signal"} & message.keys()):
             name = found.pop()
             self.inside = (float(message["cpu"]), int(message["memory"]))
+            self.alone = message.get("alone") is True
             self.ended = {name: int(message[name])}
 
     def _inside(self, pid: int, starter: int) -> None:
         """Find the workload and the wrappers from outside by the pids they have inside."""
-        tree = descendants(os.getpid())
-        self.group = outside_pid(pid, tree) or 0
-        outer = outside_pid(starter, tree)
-        inits = children(self.child)
-        self.wrappers = frozenset([self.child, *inits[:1], *([outer] if outer else [])])
+        self.init = next(iter(children(self.child)), 0)
+        outer = outside_pid(starter, children(self.init)) or 0
+        self.group = outside_pid(pid, children(outer)) or 0
+        self.wrappers = frozenset(found for found in (self.child, self.init, outer) if found)
         self.tell({"started": True})
 
     def _reap(self) -> None:
@@ -319,11 +334,18 @@ class Supervisor:
                 return
             select.select([self.wakeup], [], [], KILL_ROUND)
 
-    def _account(self, left: int) -> dict[str, Any]:
-        """Return how it ended and what it used."""
+    def _account(self, left: int) -> None:
+        """Say how it ended and what it used: the last word, when nothing of the workload runs any more."""
+        for stream in self.streams:
+            stream.finish()
         usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+        # What a workload started and did not wait for was reaped by the namespace's first process.
+        orphans = look(self.init) if self.alone else None
+        inside = self.inside[0] + (orphans.cpu if orphans else 0.0)
+        self.watch.settle(max(usage.ru_utime + usage.ru_stime, inside), self._output())
+        self.watch.count_disk(self.disk.fills([], self._output()))
         peaks = self.watch.peaks
-        return {
+        used = {
             **(self.ended or {"signal": int(signal.SIGKILL)}),
             "broken": self.watch.broken,
             "left": left,
@@ -335,6 +357,9 @@ class Supervisor:
             "disk": int(peaks["disk"]),
             "output_lost": sum(stream.lost for stream in self.streams),
         }
+        self.tell({**(self.failed or used), "last": True})
+        with contextlib.suppress(OSError):
+            select.select([self.lifeline], [], [], REST_SECONDS)
 
 
 def _fenced(spec: dict[str, Any]) -> tuple[float | None, ...]:
