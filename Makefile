@@ -66,7 +66,7 @@ lint: setup ## Format check, lint, types, import boundaries.
 clean: ## Remove environments; the state under .bulkhead stays.
 	rm -rf .venv workloads/*/.venv
 
-.venv/.ready: pyproject.toml uv.lock deployment/setup.sh
+.venv/.ready: pyproject.toml uv.lock deployment/setup.sh orchestrator/backends/supervision/starter.c
 	@sh deployment/setup.sh orchestrator
 
 workloads/%/.venv/.ready: workloads/%/pyproject.toml workloads/%/uv.lock workloads/sdk/pyproject.toml .venv/.ready

@@ -1,5 +1,6 @@
 #!/bin/sh
 # Makes one environment: `setup.sh orchestrator`, or `setup.sh workload TEAM`. Called by the Makefile, from its folder.
+# `setup.sh starter` makes again what the first compiles.
 # Needs Python 3.11 or newer with venv, and a package index; uv comes into .venv with everything else.
 set -eu
 
@@ -43,7 +44,21 @@ orchestrator() {
     .venv/bin/uv sync --frozen --quiet --inexact --python .venv/bin/python ||
         fail "the orchestrator's packages could not be installed (see above)"
     .venv/bin/python -m compileall -q orchestrator || true
+    compile_starter
     touch .venv/.ready
+}
+
+# It stands in every sandbox. Without a C compiler Python does the same, and takes more memory and time for it.
+compile_starter() {
+    if [ "$(uname -s)" != Linux ]; then return; fi
+    source=orchestrator/backends/supervision/starter.c compiled=.venv/bin/bulkhead-starter
+    for how in -static -O2; do
+        if ${CC:-cc} -std=c11 -O2 "$how" -o "$compiled.new" "$source" 2>/dev/null; then
+            mv "$compiled.new" "$compiled"
+            return
+        fi
+    done
+    rm -f "$compiled"
 }
 
 # A sandbox shows sources read-only, so a step there cannot keep what it compiled. A file that does not compile is for
@@ -64,6 +79,7 @@ workload() {
 
 case "${1:-}" in
     orchestrator) orchestrator ;;
+    starter) compile_starter ;;
     workload) workload "$2" ;;
-    *) fail "usage: setup.sh orchestrator | setup.sh workload TEAM" ;;
+    *) fail "usage: setup.sh orchestrator | setup.sh starter | setup.sh workload TEAM" ;;
 esac

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import yaml
 
-from orchestrator.backends.sandbox import find_sandbox
+from orchestrator.backends.sandbox import find_compiled_starter, find_sandbox
 
 # Of the `make` that may have started the tests; those that they start are their own.
 for _name in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS"):
@@ -244,6 +244,24 @@ def needs_sandbox() -> None:
         if os.environ.get("CI"):
             pytest.fail(message)
         pytest.skip(message)
+
+
+def needs_compiled_starter() -> None:
+    """Skip a test where the sandbox's starter was not compiled at set-up, saying so; in CI that is a failure."""
+    if find_compiled_starter() is None:
+        message = "NOT RUN: no compiled starter (install a C compiler, then 'make setup')"
+        if os.environ.get("CI"):
+            pytest.fail(message)
+        pytest.skip(message)
+
+
+@pytest.fixture(params=["compiled", "python"])
+def starter(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have sandboxes of this process made with one starter, then with the other."""
+    if request.param == "compiled":
+        needs_compiled_starter()
+    else:
+        monkeypatch.setattr("orchestrator.backends.sandbox.find_compiled_starter", lambda: None)
 
 
 def needs_postgres() -> str:

@@ -30,7 +30,7 @@ HIDDEN = (
     "/etc/shadow", "/etc/shadow-", "/etc/gshadow", "/etc/gshadow-", "/etc/sudoers", "/etc/sudoers.d", "/etc/ssh",
     "/etc/ssl/private", "/etc/docker", "/etc/kubernetes", "/etc/systemd", "/etc/cron.d",
 )  # fmt: skip
-STARTER = "/run/bulkhead/starter"
+STARTER, COMPILED_STARTER = "/run/bulkhead/starter", "bulkhead-starter"
 UNSHARED = ("--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try")
 SHARED_MEMORY = 64 << 20
 
@@ -89,13 +89,14 @@ def sandbox_argv(bwrap: str, launch: Launch, hidden: Sequence[Path] = ()) -> lis
             argv += ["--ro-bind-try", str(resolver), str(resolver)]
     for path in _needed(launch.folder):
         argv += ["--ro-bind", path, path]
-    argv += ["--ro-bind", _compiled() or starter.__file__, STARTER]
+    compiled = find_compiled_starter()
+    argv += ["--ro-bind", compiled or _bytecode() or starter.__file__, STARTER]
     argv += ["--bind", str(launch.scratch), str(launch.scratch)]
     for mount in launch.mounts:
         argv += ["--bind" if mount.writable else "--ro-bind", str(mount.path), str(mount.path)]
     argv += [word for folder in ["/", *emptied] for word in ("--remount-ro", folder)]
     argv += ["--chdir", str(launch.folder), "--"]
-    return [*argv, str(_own_python()), "-I", "-S", STARTER]
+    return [*argv, STARTER] if compiled else [*argv, str(_own_python()), "-I", "-S", STARTER]
 
 
 @cache
@@ -104,7 +105,17 @@ def _own_python() -> Path:
 
 
 @cache
-def _compiled() -> str | None:
+def find_compiled_starter() -> str | None:
+    """Return the starter that was compiled at set-up, if it is of the source as it is."""
+    source, compiled = Path(starter.__file__).with_suffix(".c"), Path(sys.prefix) / "bin" / COMPILED_STARTER
+    with suppress(OSError):
+        if compiled.stat().st_mtime >= source.stat().st_mtime:
+            return str(compiled)
+    return None
+
+
+@cache
+def _bytecode() -> str | None:
     """Return the starter's bytecode, if there is any of the source as it is; Python runs that as well, and sooner."""
     source, bytecode = Path(starter.__file__), Path(cache_from_source(starter.__file__))
     with suppress(OSError):

@@ -11,7 +11,7 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
-from orchestrator.backends.sandbox import find_sandbox
+from orchestrator.backends.sandbox import find_compiled_starter, find_sandbox
 from orchestrator.backends.supervision.cgroups import make_fence
 from orchestrator.contract.units import format_memory
 from orchestrator.settings import Settings, read_settings
@@ -33,6 +33,8 @@ def examine() -> None:
     table.add_row("backend", settings.backend, WHERE[settings.backend])
     table.add_row("process tree", *_tree())
     table.add_row("sandbox", *_sandbox(settings))
+    if settings.sandbox != "off" and find_sandbox().bwrap is not None:
+        table.add_row("starter", *_starter())
     table.add_row("docker", *_docker())
     table.add_row("limits", *_limits())
     table.add_row("machine", f"{os.cpu_count()} cores, {format_memory(psutil.virtual_memory().total)}", "")
@@ -57,6 +59,12 @@ def _sandbox(settings: Settings) -> tuple[str, str]:
         return version, "steps see their own processes, stores and datasets; no network unless declared"
     refused = "every step is refused: BULKHEAD_SANDBOX=required" if settings.sandbox == "required" else UNPROTECTED
     return found.reason, refused
+
+
+def _starter() -> tuple[str, str]:
+    if find_compiled_starter() is not None:
+        return "compiled", "what stands in a sandbox beside the workload; under 1 MB"
+    return "Python", "what stands in a sandbox: 4 MB and 6 ms more a step; compiled by 'make setup' where there is a cc"
 
 
 def _limits() -> tuple[str, str]:

@@ -16,16 +16,17 @@ import pytest
 from orchestrator.backends.fork_server import FORK_SERVER
 from orchestrator.backends.launch import LaunchError, Stopped
 from orchestrator.backends.subprocess import SubprocessBackend, kill_strays, supervisor_spec
-from orchestrator.backends.supervision.processes import children
+from orchestrator.backends.supervision.processes import children, outside_pid
 from orchestrator.backends.supervision.starter import packed, unpacked
-from tests.backends.test_subprocess import Bench, alive, end, until
+from tests.backends.test_subprocess import INTERPRETER, Bench, alive, end, until
 from tests.conftest import needs_sandbox
 
-NAMESPACE = "import os; print(os.readlink('/proc/self/ns/pid'))"
+# The kernel uses the number of a namespace again; when its first process began tells one from the next.
+NAMESPACE = "import os; print(os.readlink('/proc/self/ns/pid'), open('/proc/1/stat').read().split()[21])"
 
 
 @pytest.fixture
-def cell(tmp_path: Path) -> Iterator[Bench]:
+def cell(starter: None, tmp_path: Path) -> Iterator[Bench]:
     needs_sandbox()
     made = Bench(tmp_path, sandboxed=True)
     made.python("", at_once=False)
@@ -44,14 +45,20 @@ def make_ready(cell: Bench, **limits: Any) -> str:
     SubprocessBackend(sandboxed=True).make_ready(launch)
 
     def inside() -> str:
-        spaces = set()
-        for pid in cell.strays():
-            with contextlib.suppress(OSError):
-                spaces.add(str(Path(f"/proc/{pid}/ns/pid").readlink()))
-        own = str(Path("/proc/self/ns/pid").readlink())
-        return next(iter(spaces - {own}), "")
+        tree = cell.strays()
+        first = outside_pid(1, [pid for pid in tree if not is_ours(pid)])
+        if first is None:
+            return ""
+        return f"{Path(f'/proc/{first}/ns/pid').readlink()} {Path(f'/proc/{first}/stat').read_text().split()[21]}"
 
     return str(until(inside, "the sandbox was there"))
+
+
+def is_ours(pid: int) -> bool:
+    """Return whether a process is in the namespace of this one, or gone."""
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/ns/pid").readlink() == Path("/proc/self/ns/pid").readlink()
+    return True
 
 
 def groups(bench: Bench) -> list[Path]:
@@ -99,7 +106,7 @@ def test_the_launch_brings_its_own_command_environment_and_logs(cell: Bench) -> 
 
 def test_a_launch_with_other_mounts_gets_a_sandbox_of_its_own(cell: Bench, tmp_path: Path) -> None:
     ready = make_ready(cell)
-    other = cell.launch("/bin/sh", "-c", "readlink /proc/self/ns/pid", at_once=False)
+    other = cell.launch(INTERPRETER, "-c", NAMESPACE, at_once=False)
     running = cell.start(replace(other, network=True))
     assert end(running).exit_code == 0
     assert cell.read("stdout").strip() not in ("", ready)

@@ -54,7 +54,7 @@ def tell(value):
 
 
 @pytest.fixture
-def cell() -> Iterator[Bench]:
+def cell(starter: None) -> Iterator[Bench]:
     """Return a bench whose steps run in the sandbox; its folder is not below /tmp, so that /tmp shows what is there."""
     needs_sandbox()
     folder = Path(tempfile.mkdtemp(prefix="bulkhead-", dir="/var/tmp"))
@@ -362,6 +362,17 @@ def test_a_program_whose_interpreter_is_missing_is_told_with_the_systems_reason(
     assert refused.value.infrastructure is False
 
 
+def test_a_reason_is_told_whatever_the_program_is_called(cell: Bench) -> None:
+    program = cell.folder / 'é "quoted"\t\\ program'
+    program.write_text("no program")
+    program.chmod(0o755)
+    running = cell.start(unmounted(cell, str(program)))
+    with pytest.raises(LaunchError) as refused:
+        end(running)
+    assert str(refused.value).startswith("the command could not be executed: [Errno 8] Exec format error: '")
+    assert "é" in str(refused.value)
+
+
 def test_a_program_of_the_machine_that_the_sandbox_does_not_show_cannot_be_executed(cell: Bench) -> None:
     program = cell.folder.parent / "program"
     program.write_text("#!/bin/sh\n")
@@ -401,8 +412,19 @@ def test_the_sandbox_dies_with_its_parent_has_its_own_session_and_drops_every_ca
     assert argv[:3] == ["/usr/bin/bwrap", "--die-with-parent", "--new-session"]
     assert options(argv, "--cap-drop") == ["ALL"]
     assert {"--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-net"} <= set(argv)
-    assert argv[argv.index("--") + 1 :] == [str(Path(sys.executable).resolve()), "-I", "-S", STARTER]
     assert options(argv, "--chdir") == [str(launch.folder)]
+
+
+@pytest.mark.usefixtures("starter")
+def test_what_stands_in_the_sandbox_is_the_compiled_starter_or_python_with_its_source(
+    launch: Launch, request: pytest.FixtureRequest
+) -> None:
+    argv = sandbox_argv("/usr/bin/bwrap", launch)
+    compiled = request.node.callspec.params["starter"] == "compiled"
+    command = [STARTER] if compiled else [str(Path(sys.executable).resolve()), "-I", "-S", STARTER]
+    assert argv[argv.index("--") + 1 :] == command
+    shown = Path(argv[argv.index(STARTER) - 1]).name
+    assert shown.startswith("bulkhead-starter" if compiled else "starter."), shown
 
 
 def test_the_network_is_kept_if_the_launch_lets_it(launch: Launch) -> None:

@@ -5,6 +5,7 @@ and is up whatever becomes of the platform. Modules import each other relatively
 
     supervisor.py   the life of one workload, from start to end
     starter.py      forks and executes it; inside a sandbox, as a program of its own
+    starter.c       that program once more, for machines with a C compiler
     watch.py        measures the tree, and says which limit it broke
     cgroups.py      the same limits, held by the kernel where it lets us
     disk.py         finds out whether it fills a disk

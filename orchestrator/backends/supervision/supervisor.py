@@ -204,7 +204,7 @@ class Supervisor:
         *lines, self.words = self.words.split(b"\n")
         for line in lines:
             with contextlib.suppress(ValueError, TypeError, KeyError, AttributeError):
-                self._heard(json.loads(line))
+                self._heard(json.loads(line.decode("utf-8", "backslashreplace")))
 
     def _heard(self, message: dict[str, Any]) -> None:
         if "error" in message and not self.wrappers:
