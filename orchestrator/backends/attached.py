@@ -1,43 +1,16 @@
 """Carries what a container writes to the step's logs, as it comes, in memory that does not grow."""
 
 import contextlib
-import os
 import socket
 from typing import Any
 
+from orchestrator.backends.supervision.output import Log
 from orchestrator.backends.supervision.redaction import Redactor
 
 CHUNK = 1 << 18
 HEADER = 8
 STDOUT, STDERR = 1, 2
 PATIENCE_SECONDS = 30.0
-
-
-class Log:
-    """One stream of the workload: what came, what the log could not take (a full disk)."""
-
-    def __init__(self, fd: int, redactor: Redactor) -> None:
-        self.fd, self.redactor = fd, redactor
-        self.size = self.lost = 0
-        self._kept = b""
-
-    def take(self, data: bytes) -> None:
-        """Write what may be said now; keep what may be the beginning of a secret."""
-        self.size += len(data)
-        said, self._kept = self.redactor.split(self._kept + data)
-        self._write(said)
-
-    def finish(self) -> None:
-        self._write(self.redactor.raw(self._kept))
-        self._kept = b""
-
-    def _write(self, data: bytes) -> None:
-        view = memoryview(data)
-        try:
-            while view:
-                view = view[os.write(self.fd, view) :]
-        except OSError:
-            self.lost += len(view)
 
 
 class Attached:

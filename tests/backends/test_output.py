@@ -54,7 +54,7 @@ def pipes(tmp_path: Path) -> Iterator[Pipes]:
     made = Pipes(tmp_path)
     yield made
     for pipe in made.made:
-        for fd in (pipe.stream.fd, pipe.stream.log, pipe.stream.read, pipe.write):
+        for fd in (pipe.stream.fd, pipe.stream.log.fd, pipe.stream.read, pipe.write):
             with contextlib.suppress(OSError):
                 os.close(fd)
 
@@ -67,7 +67,7 @@ def test_what_is_printed_is_in_the_log_as_soon_as_it_is_carried(pipes: Pipes) ->
     pipe.say(b"o\n")
     pipe.end()
     assert pipe.log.read_bytes() == b"one\ntwo\n"
-    assert (pipe.stream.size, pipe.stream.lost, pipe.stream.open) == (8, 0, False)
+    assert (pipe.stream.log.size, pipe.stream.log.lost, pipe.stream.open) == (8, 0, False)
 
 
 def test_the_workload_holds_a_pipe_and_never_the_log(pipes: Pipes) -> None:
@@ -76,7 +76,7 @@ def test_the_workload_holds_a_pipe_and_never_the_log(pipes: Pipes) -> None:
         os.lseek(pipe.write, 0, os.SEEK_SET)
     with pytest.raises(OSError, match="Invalid argument"):
         os.ftruncate(pipe.write, 0)
-    assert not os.get_inheritable(pipe.stream.log)
+    assert not os.get_inheritable(pipe.stream.log.fd)
 
 
 def test_what_follows_what_is_in_the_log_is_appended_to_it(pipes: Pipes) -> None:
@@ -121,7 +121,7 @@ def test_half_a_secret_at_the_very_end_is_no_secret_and_is_not_lost(pipes: Pipes
 def test_the_size_is_what_the_workload_wrote_and_not_what_was_logged(pipes: Pipes) -> None:
     pipe = pipes.open("hunter2")
     pipe.say(b"hunter2\n")
-    assert pipe.stream.size == 8
+    assert pipe.stream.log.size == 8
     assert pipe.log.read_bytes() == b"***\n"
 
 
@@ -139,7 +139,7 @@ def test_50_megabytes_go_through_unchanged(pipes: Pipes, secrets: tuple[str, ...
     numbers = random.Random(7)
     expected = hashlib.sha256(b"".join(numbers.randbytes(10**6) for _ in range(50))).digest()
     assert hashlib.sha256(pipe.log.read_bytes()).digest() == expected
-    assert (pipe.stream.size, pipe.stream.lost) == (50 * 10**6, 0)
+    assert (pipe.stream.log.size, pipe.stream.log.lost) == (50 * 10**6, 0)
 
 
 def test_a_full_disk_loses_what_it_cannot_take_counts_it_and_stops_nobody(pipes: Pipes) -> None:
@@ -147,8 +147,8 @@ def test_a_full_disk_loses_what_it_cannot_take_counts_it_and_stops_nobody(pipes:
     pipe.say(b"x" * 1000)
     pipe.say(b"y" * 500)
     pipe.end()
-    assert (pipe.stream.size, pipe.stream.lost) == (1500, 1500)
-    assert pipe.stream.tail == b"x" * 1000 + b"y" * 500
+    assert (pipe.stream.log.size, pipe.stream.log.lost) == (1500, 1500)
+    assert pipe.stream.log.tail == b"x" * 1000 + b"y" * 500
 
 
 def test_a_log_that_takes_a_part_loses_the_rest_only(pipes: Pipes) -> None:
@@ -162,7 +162,7 @@ def test_a_log_that_takes_a_part_loses_the_rest_only(pipes: Pipes) -> None:
         "fd = os.open(sys.argv[1], os.O_CREAT | os.O_WRONLY)\n"
         "stream = Stream(fd, Redactor([]))\n"
         "os.write(fd, bytes(1500)), stream.release(), stream.finish()\n"
-        "print(stream.size, stream.lost)\n"
+        "print(stream.log.size, stream.log.lost)\n"
     )
     path = pipes.folder / "log"
     told = subprocess.check_output([sys.executable, "-c", source, str(path)], text=True)
@@ -178,9 +178,9 @@ def test_a_flood_is_carried_in_pieces_of_a_mebibyte(pipes: Pipes) -> None:
         sizes = []
         while pipe.stream.open:
             select.select([pipe.stream.read], [], [])
-            before = pipe.stream.size
+            before = pipe.stream.log.size
             pipe.stream.carry()
-            sizes.append(pipe.stream.size - before)
+            sizes.append(pipe.stream.log.size - before)
     assert sum(sizes) == 4 * CHUNK
     assert max(sizes) <= CHUNK
 
@@ -188,7 +188,7 @@ def test_a_flood_is_carried_in_pieces_of_a_mebibyte(pipes: Pipes) -> None:
 def test_the_tail_is_the_end_of_what_was_logged_with_secrets_masked(pipes: Pipes) -> None:
     pipe = pipes.open("hunter2")
     pipe.say(b"x" * 5000 + b" hunter2\n")
-    assert pipe.stream.tail == b"x" * (TAIL - 5) + b" ***\n"
+    assert pipe.stream.log.tail == b"x" * (TAIL - 5) + b" ***\n"
 
 
 def test_finishing_does_not_wait_for_a_writer_that_is_still_there(pipes: Pipes) -> None:

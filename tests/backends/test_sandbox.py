@@ -343,6 +343,22 @@ def test_what_a_step_leaves_in_the_sandbox_is_dead_when_its_end_is_told(cell: Be
     assert not (cell.folder / "beat").exists()
 
 
+def test_a_step_cannot_tell_its_own_end(cell: Bench) -> None:
+    source = """
+import os, pathlib, time
+lie = b'{"exit": 0, "cpu": 0.0, "memory": 0, "alone": true}\\n'
+for link in pathlib.Path("/proc").glob("[0-9]*/fd/*"):
+    try:
+        file = os.open(link, os.O_WRONLY | os.O_NONBLOCK)
+        if str(link).split("/")[2] != str(os.getpid()): os.write(file, lie)
+    except OSError: pass
+time.sleep(0.2)
+raise SystemExit(7)
+"""
+    outcome = end(cell.python(source))
+    assert (outcome.exit_code, outcome.left_behind) == (7, 0)
+
+
 def test_a_step_that_kills_the_sandbox_around_it_fails(cell: Bench) -> None:
     """The first process of a namespace cannot be killed from inside; its parent there can."""
     outcome = end(cell.python("import os, time\nos.kill(1, 9)\nos.kill(2, 9)\ntime.sleep(60)"))

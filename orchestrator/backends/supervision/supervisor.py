@@ -120,7 +120,7 @@ class Supervisor:
         redactor = Redactor(_secrets(spec["secrets"]))
         for stream, log in zip(self.streams, fds[:2], strict=True):
             stream.end_in(log, redactor)
-        self.disk = Disk(spec["writes"], [stream.log for stream in self.streams])
+        self.disk = Disk(spec["writes"], [stream.log.fd for stream in self.streams])
 
     def tell(self, message: dict[str, Any]) -> None:
         with contextlib.suppress(OSError):
@@ -134,12 +134,12 @@ class Supervisor:
             word = self._pause(None)
         if self._runs() and word == b"s":
             self._stop()
-        if self.ended is not None and self.alone:
+        left = len(self._own()) if self.ended is not None else 0
+        if self.alone and not left:
             # The sandbox outlives its workload a little; nobody is left in it who could change anything.
             self._account(0)
             self._kill_everything()
         else:
-            left = len(self._own()) if self.ended is not None else 0
             self._kill_everything()
             self._account(left)
         self._remove_fence()
@@ -193,7 +193,7 @@ class Supervisor:
             os.close(told)
 
     def _hear(self) -> None:
-        """Take in what the starter says from inside the sandbox; the workload may have written there as well."""
+        """Take in what the starter says from inside the sandbox; what else may stand there is passed over."""
         try:
             while word := os.read(self.inner, 4096):
                 self.words = (self.words + word)[-MAX_WORDS:]
@@ -244,7 +244,7 @@ class Supervisor:
             if self._runs() and not self.wrappers:
                 for stream in self.streams:
                     stream.finish()
-                reason = self.streams[1].tail.decode("utf-8", "backslashreplace").strip()
+                reason = self.streams[1].log.tail.decode("utf-8", "backslashreplace").strip()
                 self.failed = {"sandbox": reason or f"it ended with {ended(status)}"}
         if self.ended is None:
             self.ended = ended(status)
@@ -293,7 +293,7 @@ class Supervisor:
             self.fence = None
 
     def _output(self) -> int:
-        return sum(stream.size for stream in self.streams) + os.fstat(self.messages).st_size
+        return sum(stream.log.size for stream in self.streams) + os.fstat(self.messages).st_size
 
     def _stop(self) -> None:
         """Ask the workload's group to end (INT), then all that it started (TERM), with time to do so after each."""
@@ -355,7 +355,7 @@ class Supervisor:
             "open_files": int(peaks["open_files"]),
             "output": int(peaks["output"]),
             "disk": int(peaks["disk"]),
-            "output_lost": sum(stream.lost for stream in self.streams),
+            "output_lost": sum(stream.log.lost for stream in self.streams),
         }
         self.tell({**(self.failed or used), "last": True})
         with contextlib.suppress(OSError):
