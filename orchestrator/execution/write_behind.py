@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import create_engine
 from sqlalchemy.engine import Connection, Engine
@@ -32,6 +32,7 @@ from orchestrator.execution.dagster_internals import (
     SqliteEventLogStorage,
 )
 
+T = TypeVar("T")
 MAX_BATCH = 200
 # What comes within this time is stored together, and not while a step that has just ended makes way for the next.
 LINGER_SECONDS = 0.2
@@ -200,21 +201,17 @@ class EventWriter:
 
     def _store_patiently(self, event: EventLogEntry) -> None:
         """Store one event, again and again if the connection is lost; what was not committed is not there."""
-        if not isinstance(self._connections, _PooledConnections):
+        if isinstance(self._connections, _PooledConnections):
+            _patiently(lambda: self._store_alone(event))
+        else:
             self._store(event)
-            return
-        until = time.monotonic() + ABSENCE_SECONDS
-        while True:
-            try:
-                with ExitStack() as self._stack:
-                    self._store(event)
-                return
-            except DBAPIError as error:
-                if not _lost(error) or time.monotonic() > until:
-                    raise
-                time.sleep(RETRY_SECONDS)
-            finally:
-                self._leave_batch()
+
+    def _store_alone(self, event: EventLogEntry) -> None:
+        try:
+            with ExitStack() as self._stack:
+                self._store(event)
+        finally:
+            self._leave_batch()
 
     def _leave_batch(self) -> None:
         self._stack = None
@@ -238,9 +235,21 @@ def _connections(storage: SqlEventLogStorage) -> "_KeptConnections | _PooledConn
     return _PooledConnections(storage) if hasattr(storage, "postgres_url") else None
 
 
-def _lost(error: DBAPIError) -> bool:
-    """Return whether there is no connection to the database server, or no longer."""
-    return error.connection_invalidated or getattr(error.orig, "pgcode", "") is None
+def _patiently(do: Callable[[], T]) -> T:
+    """Do something in the database, and again while its server is away.
+
+    Raises:
+        DBAPIError: it stayed away too long, or something else is wrong.
+    """
+    until = time.monotonic() + ABSENCE_SECONDS
+    while True:
+        try:
+            return do()
+        except DBAPIError as error:
+            lost = error.connection_invalidated or getattr(error.orig, "pgcode", "") is None
+            if not lost or time.monotonic() > until:
+                raise
+            time.sleep(RETRY_SECONDS)
 
 
 class _PooledConnections:
@@ -261,28 +270,18 @@ class _PooledConnections:
     @contextmanager
     def open(self) -> Iterator[Connection]:
         """Open a connection as the storage itself does: each statement is a transaction."""
-        with self._patiently() as connection:
+        with _patiently(self._engine.connect) as connection:
             yield connection
 
     @contextmanager
     def begin(self) -> Iterator[Connection]:
-        with self._patiently() as connection:
+        with _patiently(self._engine.connect) as connection:
             connection.execution_options(isolation_level="READ COMMITTED")
             with connection.begin():
                 yield connection
 
     def close(self) -> None:
         self._engine.dispose()
-
-    def _patiently(self) -> Connection:
-        until = time.monotonic() + ABSENCE_SECONDS
-        while True:
-            try:
-                return self._engine.connect()
-            except DBAPIError as error:
-                if not _lost(error) or time.monotonic() > until:
-                    raise
-                time.sleep(RETRY_SECONDS)
 
 
 class _KeptConnections:
