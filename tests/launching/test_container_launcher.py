@@ -7,7 +7,7 @@ import pytest
 import yaml
 from dagster_docker import DockerRunLauncher
 
-from orchestrator.launching.containers import ContainerRunLauncher, environment, worker_container
+from orchestrator.launching.container_launcher import ContainerRunLauncher, environment, worker_container
 from tests.conftest import REPOSITORY
 
 CONFIG = {
