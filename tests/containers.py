@@ -4,7 +4,6 @@ import atexit
 import fcntl
 import subprocess
 import uuid
-from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
@@ -59,8 +58,3 @@ def docker(*words: str, stdin: str | None = None) -> list[str]:
     done = subprocess.run(["docker", *words], input=stdin, capture_output=True, text=True)
     assert done.returncode == 0, f"docker {' '.join(words)}: {done.stderr}"
     return done.stdout.split()
-
-
-def inspected(container: str, form: str) -> Sequence[str]:
-    """Return what the engine says of a container, by a template."""
-    return docker("inspect", "--format", form, container)
