@@ -492,9 +492,9 @@ def test_however_output_is_cut_the_log_holds_no_secret_and_the_rest_of_what_was_
         stream.release()
         stream.finish()
     finally:
-        for opened in (fd, stream.log, stream.read):
+        for opened in (fd, stream.log.fd, stream.read):
             os.close(opened)
     written = (tmp_path / "log").read_bytes()
     assert_hidden(secrets, written.decode())
     assert written == redactor.raw(data)
-    assert (stream.size, stream.lost) == (len(data), 0)
+    assert (stream.log.size, stream.log.lost) == (len(data), 0)
