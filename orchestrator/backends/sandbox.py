@@ -31,6 +31,8 @@ HIDDEN = (
     "/etc/ssl/private", "/etc/docker", "/etc/kubernetes", "/etc/systemd", "/etc/cron.d",
 )  # fmt: skip
 STARTER, COMPILED_STARTER = "/run/bulkhead/starter", "bulkhead-starter"
+# What the compiled starter exits with when there is nothing that it could execute.
+NOT_EXECUTED = 127
 UNSHARED = ("--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try")
 SHARED_MEMORY = 64 << 20
 
@@ -106,11 +108,12 @@ def _own_python() -> Path:
 
 @cache
 def find_compiled_starter() -> str | None:
-    """Return the starter that was compiled at set-up, if it is of the source as it is."""
+    """Return the starter that was compiled at set-up, if it is of the source as it is and runs here; tries it once."""
     source, compiled = Path(starter.__file__).with_suffix(".c"), Path(sys.prefix) / "bin" / COMPILED_STARTER
-    with suppress(OSError):
+    with suppress(OSError, subprocess.TimeoutExpired):
         if compiled.stat().st_mtime >= source.stat().st_mtime:
-            return str(compiled)
+            asked_nothing = subprocess.run([compiled], capture_output=True, timeout=20)
+            return str(compiled) if asked_nothing.returncode == NOT_EXECUTED else None
     return None
 
 

@@ -19,8 +19,17 @@ import pytest
 from orchestrator.backends import backend_of, sandbox
 from orchestrator.backends.fork_server import FORK_SERVER
 from orchestrator.backends.launch import Launch, LaunchError, Mount
-from orchestrator.backends.sandbox import HIDDEN, STARTER, SYSTEM, Sandbox, find_sandbox, sandbox_argv
-from orchestrator.backends.subprocess import kill_strays
+from orchestrator.backends.sandbox import (
+    COMPILED_STARTER,
+    HIDDEN,
+    STARTER,
+    SYSTEM,
+    Sandbox,
+    find_compiled_starter,
+    find_sandbox,
+    sandbox_argv,
+)
+from orchestrator.backends.subprocess import RunningProcess, kill_strays
 from orchestrator.errors import SettingsError
 from orchestrator.settings import Settings
 from tests.backends.test_subprocess import INTERPRETER, REPOSITORY, Bench, end
@@ -409,6 +418,32 @@ def test_a_sandbox_that_cannot_be_made_is_the_infrastructures_fault_and_says_why
     assert refused.value.infrastructure is True
 
 
+def with_starter(cell: Bench, monkeypatch: pytest.MonkeyPatch, line: str) -> RunningProcess:
+    """Start a launch in a sandbox where this line of shell stands for the starter."""
+    program = cell.folder.parent / "starter"
+    program.write_text(f"#!/bin/sh\n{line}\n")
+    program.chmod(0o755)
+    monkeypatch.setattr("orchestrator.backends.sandbox.find_compiled_starter", lambda: str(program))
+    return cell.start(cell.launch("true"))
+
+
+def test_a_sandbox_that_is_stopped_before_it_is_there_was_stopped(cell: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    running = with_starter(cell, monkeypatch, "exec sleep 600")
+    running.stop()
+    outcome = end(running)
+    assert (outcome.exit_code, outcome.signal, outcome.lost) == (None, signal.SIGTERM, None)
+
+
+def test_a_starter_that_ends_and_says_nothing_is_the_infrastructures_fault(
+    cell: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running = with_starter(cell, monkeypatch, "exit 3")
+    with pytest.raises(LaunchError) as refused:
+        end(running)
+    assert str(refused.value) == "the sandbox could not be made: it ended (exit 3) before it started anything"
+    assert refused.value.infrastructure is True
+
+
 @pytest.fixture
 def launch(tmp_path: Path) -> Launch:
     folder = tmp_path / "workloads" / "etl"
@@ -441,6 +476,18 @@ def test_what_stands_in_the_sandbox_is_the_compiled_starter_or_python_with_its_s
     assert argv[argv.index("--") + 1 :] == command
     shown = Path(argv[argv.index(STARTER) - 1]).name
     assert shown.startswith("bulkhead-starter" if compiled else "starter."), shown
+
+
+@pytest.mark.parametrize("content", [b"", b"#!/bin/sh\nexit 0\n", b"#!/no/such/shell\n", b"\x7fELF of another machine"])
+def test_a_compiled_starter_that_does_not_run_here_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes
+) -> None:
+    monkeypatch.setattr("sys.prefix", str(tmp_path))
+    program = tmp_path / "bin" / COMPILED_STARTER
+    program.parent.mkdir()
+    program.write_bytes(content)
+    program.chmod(0o755)
+    assert find_compiled_starter.__wrapped__() is None
 
 
 def test_the_network_is_kept_if_the_launch_lets_it(launch: Launch) -> None:

@@ -62,7 +62,7 @@ class Supervisor:
     def __init__(self) -> None:
         self.child = self.group = self.init = 0
         self.inner = self.launch = self.refusal = -1
-        self.sandboxed = self.alone = False
+        self.sandboxed = self.alone = self.stopping = False
         self.ready: dict[str, Any] | None = None
         self.fence: Fence | None = None
         self.words = b""
@@ -241,11 +241,12 @@ class Supervisor:
         if self.sandboxed:
             if self.inner >= 0:
                 self._hear()
-            if self._runs() and not self.wrappers:
+            if self._runs() and not self.wrappers and not self.stopping:
                 for stream in self.streams:
                     stream.finish()
                 reason = self.streams[1].log.tail.decode("utf-8", "backslashreplace").strip()
-                self.failed = {"sandbox": reason or f"it ended with {ended(status)}"}
+                ((how, code),) = ended(status).items()
+                self.failed = {"sandbox": reason or f"it ended ({how} {code}) before it started anything"}
         if self.ended is None:
             self.ended = ended(status)
 
@@ -297,6 +298,7 @@ class Supervisor:
 
     def _stop(self) -> None:
         """Ask the workload's group to end (INT), then all that it started (TERM), with time to do so after each."""
+        self.stopping = True
         for number in (signal.SIGINT, signal.SIGTERM):
             # A process that is stopped hears nothing until it goes on.
             for sent in (number, signal.SIGCONT):
