@@ -56,7 +56,7 @@ class RunState:
 
     Our executor says itself when the run is cancelled, so that Dagster knows it before a step ends because of it; under
     another one, steps look for an interrupt themselves (`looks_itself`). `settle` waits until all that was reported so
-    far is on record. `to_come` names the steps that have not begun, and `expect` makes ready for one of them. `finish`
+    far is on record. `to_come` names the steps that have not begun, and `open_logs` opens those of one ahead. `finish`
     waits until nothing is left of those that have ended.
     """
 
@@ -66,7 +66,7 @@ class RunState:
     cancel: Cancellation = field(default_factory=Cancellation)
     looks_itself: bool = False
     to_come: set[str] = field(default_factory=set)
-    expect: Callable[[str], None] = lambda step: None
+    open_logs: Callable[[str], None] = lambda step: None
     ahead: Ahead = field(default_factory=Ahead)
     finish: Callable[[], None] = lambda: None
 

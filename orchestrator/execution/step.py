@@ -147,7 +147,7 @@ class StepRun:
         following = next((step for step in self.contract.steps if step.name in state.to_come), None)
         if following is None:
             return
-        state.expect(following.name)
+        state.open_logs(following.name)
         # What one publishes goes into a folder that is made when it begins.
         if not any(asset.key in self.contract.publishes for asset in following.assets):
             labels = {**launch.labels, "step": following.name, "attempt": "1"}

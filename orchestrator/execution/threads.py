@@ -94,7 +94,7 @@ class ThreadExecutor(Executor):
         state = RunState(StoreLocks(f"run {run.run_id} ({run.job_name})"), settle=self._settle)
         state.to_come = set(execution_plan.step_keys_to_execute)
         logs = ComputeLogs(job_context.instance.compute_log_manager, run.run_id)
-        state.expect = logs.make_ready
+        state.open_logs = logs.make_ready
         running = RunningSteps(state, logs, _created(job_context))
         with ExitStack() as stack:
             stack.callback(logs.close)

@@ -12,7 +12,7 @@ from statistics import median
 
 import psutil
 
-from orchestrator.backends.sandbox import find_sandbox
+from orchestrator.backends.sandbox import find_compiled_starter, find_sandbox
 from tests.bench import chains, clicks, floods, loading, memory
 
 REPEATS = 5
@@ -60,8 +60,10 @@ class Page:
 def machine() -> str:
     """Return the machine and the versions in a sentence."""
     models = [line.partition(":")[2].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")]
-    bwrap = find_sandbox().bwrap
-    said = subprocess.run([bwrap, "--version"], capture_output=True, text=True).stdout.strip() if bwrap else "no bwrap"
+    said = "no bwrap"
+    if (bwrap := find_sandbox().bwrap) is not None:
+        said = subprocess.run([bwrap, "--version"], capture_output=True, text=True).stdout.strip()
+        said += f" with the {'compiled' if find_compiled_starter() else 'Python'} starter"
     return (
         f"Machine: {os.cpu_count()} processors ({models[0] if models else platform.machine()}), "
         f"{psutil.virtual_memory().total / (1 << 30):.0f} GiB, {platform.system()} {platform.release()}; "
