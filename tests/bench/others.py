@@ -52,14 +52,14 @@ times = chain(json.load(open(sys.argv[1])))
 print(json.dumps(times[-1][1] - times[0][0]))
 """
 AIRFLOW = """
-import json
+import json, shlex
 from airflow.providers.standard.operators.bash import BashOperator
 from airflow.sdk import DAG
 
 with DAG("chain", schedule=None) as dag:
     before = None
     for number, spec in enumerate(json.load(open({specs!r}))):
-        step = BashOperator(task_id=f"s{{number:03d}}", bash_command=" ".join(spec["command"]), env=spec["env"], cwd=spec["cwd"])
+        step = BashOperator(task_id=f"s{{number:03d}}", bash_command=shlex.join(spec["command"]), env=spec["env"], cwd=spec["cwd"])
         if before is not None:
             before >> step
         before = step
@@ -149,6 +149,8 @@ def _one_airflow_run(programs: Path, env: Mapping[str, str], ask: Callable[..., 
 
     def finished() -> Any:
         states = ask("tasks", "states-for-dag-run", "chain", run)
+        failed = [one["task_id"] for one in states if one["state"] == "failed"]
+        assert not failed, f"Airflow's {failed} failed: its log is in {env['AIRFLOW_HOME']}/log"
         return states if states and all(one["state"] == "success" for one in states) else None
 
     states = wait_for(finished, f"{run} ended", PATIENCE)
