@@ -150,7 +150,7 @@ def _one_airflow_run(programs: Path, env: Mapping[str, str], ask: Callable[..., 
     def finished() -> Any:
         states = ask("tasks", "states-for-dag-run", "chain", run)
         failed = [one["task_id"] for one in states if one["state"] == "failed"]
-        assert not failed, f"Airflow's {failed} failed: its log is in {env['AIRFLOW_HOME']}/log"
+        assert not failed, f"Airflow's {failed} failed; its log stays if you name a FOLDER"
         return states if states and all(one["state"] == "success" for one in states) else None
 
     states = wait_for(finished, f"{run} ended", PATIENCE)
