@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import textwrap
@@ -20,6 +21,9 @@ from orchestrator.backends.sandbox import find_compiled_starter, find_sandbox
 # Of the `make` that may have started the tests; those that they start are their own.
 for _name in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS"):
     os.environ.pop(_name, None)
+# A shell that started the tests in the background had them ignore Ctrl-C, and what they start would ignore it as well.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 BULKHEAD = Path(sys.executable).parent / "bulkhead"

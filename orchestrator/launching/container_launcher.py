@@ -9,7 +9,8 @@ from dagster_docker import DockerRunLauncher
 from docker.types import LogConfig
 
 from orchestrator.contract.units import parse_memory
-from orchestrator.execution.dagster_internals import ConfigurableClassData
+from orchestrator.execution.dagster_internals import ConfigurableClassData, LaunchRunContext
+from orchestrator.launching.coordinator import put_back
 from orchestrator.settings import read_settings
 
 CREDENTIALS, SECRETS = "/run/credentials", "/run/workload-secrets"
@@ -46,6 +47,10 @@ class ContainerRunLauncher(DockerRunLauncher):
         cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]
     ) -> "ContainerRunLauncher":
         return cls(inst_data, **config_value)
+
+    def launch_run(self, context: LaunchRunContext) -> None:
+        if not put_back(self._instance, context.dagster_run):
+            super().launch_run(context)
 
 
 def environment(variables: Mapping[str, str]) -> list[str]:

@@ -3,10 +3,11 @@
 import threading
 from typing import Any
 
-from dagster import DagsterRun, DagsterRunStatus, RunsFilter
+from dagster import DagsterInstance, DagsterRun, DagsterRunStatus, RunsFilter
 
 from orchestrator.execution.dagster_internals import (
     IN_PROGRESS_RUN_STATUSES,
+    DagsterEvent,
     QueuedRunCoordinator,
     SubmitRunContext,
 )
@@ -49,6 +50,26 @@ class PromptRunCoordinator(QueuedRunCoordinator):
             return False
         if limits.max_concurrent_runs < 0:
             return True
-        going_on = self._instance.get_runs_count(RunsFilter(statuses=IN_PROGRESS_RUN_STATUSES))
         # One that is launching may count twice, and then leaves the next to the queue.
-        return going_on + len(self._launching) < limits.max_concurrent_runs
+        return _going_on(self._instance) + len(self._launching) < limits.max_concurrent_runs
+
+
+def put_back(instance: DagsterInstance, run: DagsterRun) -> bool:
+    """Put a run that is about to be launched back into the queue if it is one too many; return whether it was.
+
+    Who decided to launch it had counted before that: the daemon, and each process that runs are submitted to, count for
+    themselves. By now the run is on record as starting, so of two that are one too many at least one sees the other.
+    """
+    coordinator = instance.run_coordinator
+    if not isinstance(coordinator, PromptRunCoordinator):
+        return False
+    most = coordinator.get_run_queue_config().max_concurrent_runs
+    if most < 0 or _going_on(instance) <= most:
+        return False
+    instance.report_engine_event(f"Back into the queue: {most} runs may be in progress, and as many are.", run)
+    instance.report_dagster_event(DagsterEvent.job_enqueue(run), run.run_id)
+    return True
+
+
+def _going_on(instance: DagsterInstance) -> int:
+    return instance.get_runs_count(RunsFilter(statuses=IN_PROGRESS_RUN_STATUSES))

@@ -16,6 +16,7 @@ from orchestrator.execution.dagster_internals import (
 from orchestrator.execution.identity import alive
 from orchestrator.execution.workers import WORKER_TAG
 from orchestrator.launching.channel import NotThere, forked, start
+from orchestrator.launching.coordinator import put_back
 from orchestrator.settings import read_settings
 
 
@@ -28,6 +29,8 @@ class PrewarmedRunLauncher(DefaultRunLauncher):
 
     def launch_run(self, context: LaunchRunContext) -> None:
         run, settings = context.dagster_run, read_settings()
+        if put_back(self._instance, run):
+            return
         team = _team_of(run)
         if settings.prewarm == "off" or team is None:
             super().launch_run(context)

@@ -24,7 +24,7 @@ ATTRIBUTES: dict[str, list[str]] = {
     "ConfigurableClassData": [],
     "DagsterEvent": [
         "capture_logs", "engine_event", "event_type", "is_step_failure", "is_step_success",
-        "is_step_up_for_retry", "message",
+        "is_step_up_for_retry", "job_enqueue", "message",
     ],
     "DagsterEventType": ["RUN_CANCELING", "RUN_START"],
     "DagsterExecutionInterruptedError": ["with_traceback"],
