@@ -1,6 +1,7 @@
 """`bulkhead ui`: Dagster's webserver and daemon on 127.0.0.1, with one code location a team."""
 
 import os
+import signal
 import socket
 import sys
 
@@ -28,6 +29,8 @@ def serve(port: int) -> None:
     command = [sys.executable, "-m", "dagster", "dev", "-w", str(settings.workspace), "-h", HOST, "-p", str(port)]
     print(f"Bulkhead on http://{HOST}:{port} (state in {settings.home}; Ctrl-C stops it)", flush=True)
     os.chdir(settings.project)
+    # A shell that started it in the background has it ignore INT, and Dagster would then ignore TERM as well.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     os.execv(command[0], command)
 
 

@@ -3,6 +3,8 @@
 import signal
 from pathlib import Path
 
+import pytest
+
 from tests.conftest import PATIENCE, Project, one_step, wait_for, workload
 from tests.launching.ui import FORKED, Ui, make_project, serve
 
@@ -30,8 +32,8 @@ def status(project: Project, run: str) -> str:
         return str(found.status.value)
 
 
-def stop(ui: Ui) -> None:
-    ui.process.send_signal(signal.SIGINT)
+def stop(ui: Ui, number: int = signal.SIGINT) -> None:
+    ui.process.send_signal(number)
     ui.process.wait(PATIENCE)
     wait_for(lambda: ui.project.processes() == [], lambda: f"all ends: {ui.project.processes()}")
 
@@ -54,3 +56,16 @@ def test_without_prewarming_no_such_process_is_there_and_runs_succeed(tmp_path: 
         assert [text for text in ui.messages(run) if text.startswith((FORKED, "Starting the run in a new"))] == []
         assert not (project.home / "prewarmed.sock").exists()
         stop(ui)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_it_ends_when_it_is_told_to_where_a_shell_started_it_in_the_background(tmp_path: Path, number: int) -> None:
+    project = make(tmp_path)
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with serve(project, ["team"]) as ui:
+            signal.signal(signal.SIGINT, before)
+            ui.serving()
+            stop(ui, number)
+    finally:
+        signal.signal(signal.SIGINT, before)
